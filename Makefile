@@ -1,0 +1,68 @@
+# Everything that is done with the project by name; `make` alone prints the list.
+
+PYTHON ?= python3
+BROKER ?= embedded
+UPGRADE ?=
+
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+UV := .local/uv-0.13.9
+LOCK = $(UV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --custom-compile-command "make lock" $(UPGRADE)
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-unit lint format kafka topics up down lock clean
+
+help: ## Print this list.
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+install: $(INSTALLED) ## Make .venv from the lock file; nothing is written elsewhere.
+
+demo: $(INSTALLED) ## Watch schedules fire: BROKER=embedded needs nothing else, BROKER=kafka is a real one.
+	@BROKER=$(BROKER) $(BIN)/python -m dev.demo
+
+test: $(INSTALLED) ## Run every test; the last line names the Kafka that they ran on.
+	@$(BIN)/pytest
+
+test-unit: $(INSTALLED) ## Run the tests that need no Kafka.
+	@$(BIN)/pytest tests/unit tests/simulation
+
+lint: $(INSTALLED) ## Check style, types and the architecture.
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy --explicit-package-bases scheduler planner worker $(wildcard dev tests)
+	@$(BIN)/lint-imports
+
+format: $(INSTALLED) ## Format the code and mend what can be mended.
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+kafka: $(INSTALLED) ## Run a real Kafka on 127.0.0.1:9092 without Docker, until Ctrl-C.
+	@$(BIN)/python -m dev.local_kafka --port 9092
+
+topics: $(INSTALLED) ## Create the topics on BOOTSTRAP_SERVERS (localhost:9092).
+	@./topics.sh
+
+up: ## Build and start the whole system with Docker Compose.
+	@docker compose up --build --detach --wait
+
+down: ## Stop it; the data stays in Docker's volumes.
+	@docker compose down
+
+lock: ## Write the lock files anew; UPGRADE=--upgrade takes newer versions.
+	@test -x $(UV)/bin/uv || { $(PYTHON) -m venv $(UV) && $(UV)/bin/pip install -q --disable-pip-version-check uv==0.13.9; }
+	@$(LOCK) pyproject.toml -o requirements.txt
+	@printf 'hatchling\neditables\n' | $(LOCK) pyproject.toml - --extra dev -c requirements.txt -o requirements-dev.txt
+	@printf 'hatchling\n' | $(LOCK) - -c requirements-dev.txt -o requirements-build.txt
+
+clean: ## Remove all that the targets above have made, .venv too.
+	@rm -rf .venv .local build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): requirements-dev.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is needed, and $(PYTHON) was not found." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, and $(PYTHON) is " + sys.version.split()[0] + ": name another one, as in make PYTHON=python3.12 install")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@

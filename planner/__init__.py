@@ -1,0 +1,1 @@
+"""The planner: makes Kafka hold exactly the schedules that a crontab states."""

@@ -1,0 +1,81 @@
+"""What a replica answers over HTTP; `/info` and `/schedules` are etf1's, so that its admin can read them."""
+
+from __future__ import annotations
+
+import base64
+import socket
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI, Response, status
+
+from scheduler.engine.life import State
+from scheduler.schedule import display
+
+if TYPE_CHECKING:
+    from scheduler.schedule import Schedule
+    from scheduler.service import Scheduler
+
+
+def make_app(scheduler: Scheduler, address: str) -> FastAPI:
+    """The routes of one replica."""
+    app = FastAPI(title="Kafka scheduler", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
+    settings = scheduler.settings
+
+    @app.get("/liveness")
+    def liveness() -> dict[str, str]:
+        """The process answers."""
+        return {"status": "alive"}
+
+    @app.get("/readiness")
+    def readiness(response: Response) -> dict[str, Any]:
+        """Every partition that this replica owns is restored; 503 until then, and before it has joined."""
+        states = {f"{topic}/{partition}": s.state.value for (topic, partition), s in scheduler.standings().items()}
+        ready = scheduler.joined and all(state == State.RUNNING for state in states.values())
+        if not ready:
+            response.status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+        return {"ready": ready, "partitions": states}
+
+    @app.get("/info")
+    def info() -> dict[str, Any]:
+        """Who this replica is and what it reads."""
+        hostname = socket.gethostname()
+        return {
+            "hostname": hostname,
+            "address": _addresses(hostname),
+            "server_address": address,
+            "kafka": {
+                "bootstrap_servers": settings.bootstrap_servers,
+                "topics": settings.schedules_topics,
+                "history_topic": settings.history_topic,
+            },
+        }
+
+    @app.get("/schedules")
+    def schedules() -> list[dict[str, Any]]:
+        """What is pending in the partitions of this replica."""
+        return [
+            _shown(topic, schedule)
+            for (topic, _), owner in scheduler.owners().items()
+            for schedule in owner.engine.pending
+        ]
+
+    return app
+
+
+def _shown(topic: str, schedule: Schedule) -> dict[str, Any]:
+    return {
+        "id": schedule.schedule_id,
+        "epoch": schedule.due_ms // 1000,
+        "timestamp": schedule.timestamp_ms // 1000,
+        "topic": topic,
+        "target-topic": schedule.target_topic,
+        "target-key": display(schedule.target_key),
+        "value": base64.b64encode(schedule.value).decode("ascii"),
+    }
+
+
+def _addresses(hostname: str) -> list[str]:
+    try:
+        return sorted({str(entry[4][0]) for entry in socket.getaddrinfo(hostname, None)})
+    except OSError:
+        return []  # a host that cannot resolve itself has no address to show

@@ -1,0 +1,1 @@
+"""The shell around the engine: everything that speaks to Kafka for the scheduler."""

@@ -1,0 +1,92 @@
+"""Questions to the cluster: what topics there are, where a partition ends, who owns it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
+
+from scheduler.runtime.kafka import common_conf
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from scheduler.runtime.settings import Settings
+    from scheduler.topics import TopicSpec
+
+REQUEST_SECONDS = 10.0
+
+
+class Cluster:
+    """An admin connection; every method raises `KafkaException` where the cluster does not answer."""
+
+    def __init__(self, settings: Settings, client_id: str) -> None:
+        self._admin = AdminClient(common_conf(settings, client_id))
+
+    def topics(self, seconds: float = REQUEST_SECONDS) -> dict[str, int]:
+        """Every topic and its number of partitions."""
+        return {
+            name: len(topic.partitions)
+            for name, topic in self._admin.list_topics(timeout=seconds).topics.items()
+            if topic.error is None
+        }
+
+    def partitions(self, topic: str) -> int | None:
+        """How many partitions a topic has; None where there is none of that name.
+
+        A broker that creates topics on first use does so now.
+        """
+        found = self._admin.list_topics(topic, timeout=REQUEST_SECONDS).topics[topic]
+        if found.error is None:
+            return len(found.partitions)
+        if found.error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_EXCEPTION):
+            return None
+        raise KafkaException(found.error)
+
+    def high_watermark(self, topic: str, partition: int) -> int:
+        """The end of the partition, open transactions included.
+
+        Not a consumer's watermark: one that reads only what is committed is told the last stable
+        offset, which another client's open transaction holds below our own committed records.
+        """
+        place = TopicPartition(topic, partition)
+        answers = self._admin.list_offsets(
+            {place: OffsetSpec.latest()},
+            isolation_level=IsolationLevel.READ_UNCOMMITTED,
+            request_timeout=REQUEST_SECONDS,
+        )
+        return int(answers[place].result(REQUEST_SECONDS).offset)
+
+    def owner(self, group: str, topic: str, partition: int) -> str | None:
+        """The member id to which the group's coordinator has assigned the partition."""
+        answer = self._admin.describe_consumer_groups([group], request_timeout=REQUEST_SECONDS)[group]
+        for member in answer.result(REQUEST_SECONDS).members:
+            assigned = member.assignment.topic_partitions if member.assignment else []
+            if any(place.topic == topic and place.partition == partition for place in assigned):
+                return str(member.member_id)
+        return None
+
+    def create(self, specs: Sequence[TopicSpec], partitions: int, replication: int) -> dict[str, KafkaError | None]:
+        """Create topics; for each, what went wrong."""
+        futures = self._admin.create_topics(
+            [
+                NewTopic(spec.name, num_partitions=partitions, replication_factor=replication, config=spec.config)
+                for spec in specs
+            ],
+            request_timeout=REQUEST_SECONDS,
+        )
+        outcome: dict[str, KafkaError | None] = {}
+        for name, future in futures.items():
+            try:
+                future.result(REQUEST_SECONDS)
+                outcome[name] = None
+            except KafkaException as error:
+                outcome[name] = error.args[0]
+        return outcome
+
+    def config(self, topic: str) -> dict[str, str]:
+        """The settings in force for a topic."""
+        resource = ConfigResource(ResourceType.TOPIC, topic)
+        answer = self._admin.describe_configs([resource], request_timeout=REQUEST_SECONDS)[resource]
+        return {name: str(entry.value) for name, entry in answer.result(REQUEST_SECONDS).items()}

@@ -1,0 +1,63 @@
+"""The kinds of failure of a Kafka call, named once; the rest of the code matches on these."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from confluent_kafka import KafkaError
+
+from scheduler.schedule import Reason
+
+
+class Kind(StrEnum):
+    """What a failure means for whoever made the call."""
+
+    RETRIABLE = "retriable"  # it passes: try again
+    ABORTABLE = "abortable"  # this transaction is over: a new producer, then again
+    FENCED = "fenced"  # another owner has taken over: stop
+    FATAL = "fatal"  # this producer is of no more use: a new one
+
+
+_FENCED = {
+    KafkaError._FENCED,  # noqa: SLF001 - librdkafka's own codes begin with an underscore, they are public
+    KafkaError.PRODUCER_FENCED,
+    KafkaError.INVALID_PRODUCER_EPOCH,
+}
+
+_POISON = {
+    KafkaError.MSG_SIZE_TOO_LARGE: Reason.TOO_LARGE,
+    KafkaError.RECORD_LIST_TOO_LARGE: Reason.TOO_LARGE,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: Reason.NOT_AUTHORIZED,
+    KafkaError.UNKNOWN_TOPIC_OR_PART: Reason.UNKNOWN_TOPIC,
+    KafkaError._UNKNOWN_TOPIC: Reason.UNKNOWN_TOPIC,  # noqa: SLF001
+    KafkaError._UNKNOWN_PARTITION: Reason.UNKNOWN_PARTITION,  # noqa: SLF001
+    KafkaError.TOPIC_EXCEPTION: Reason.BAD_TARGET,
+    KafkaError.INVALID_RECORD: Reason.REFUSED,
+    KafkaError.POLICY_VIOLATION: Reason.REFUSED,
+}
+
+
+def kind(error: KafkaError) -> Kind:
+    """What the error means."""
+    if error.code() in _FENCED:
+        return Kind.FENCED
+    if error.fatal():
+        return Kind.FATAL
+    return Kind.ABORTABLE if error.txn_requires_abort() else Kind.RETRIABLE
+
+
+def poison(error: KafkaError) -> Reason | None:
+    """Why a record can never be delivered as it is; None where the record is not at fault."""
+    return _POISON.get(error.code())
+
+
+class PublishError(Exception):
+    """A transaction did not end well.
+
+    `reason` is set where a record is at fault that will not be taken the next time either.
+    """
+
+    def __init__(self, kind: Kind, detail: str, reason: Reason | None = None) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.reason = reason

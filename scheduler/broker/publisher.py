@@ -1,0 +1,115 @@
+"""The transactional producer of one partition: all of a batch, or nothing of it.
+
+Its transactional id is the partition's, so that opening it fences whoever held the partition before,
+even a process that is frozen. After any call that raises or takes too long it is of no more use: the
+client speaks the first transaction protocol, in which a delayed end of one transaction may decide the
+next one of the same producer. Whoever uses it then opens a new one and reads from the log what happened.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from scheduler.broker.failures import Kind, PublishError, kind, poison
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from scheduler.clock import Clock
+    from scheduler.engine.settlement import Out
+    from scheduler.runtime.kafka import Conf
+
+COMMIT_SECONDS = 5.0
+"""A commit that takes longer is uncertain."""
+INIT_SECONDS = 10.0
+
+_CONSEQUENCES = {KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT}  # noqa: SLF001 - librdkafka's public codes
+"""Errors of records that failed only because another one did."""
+
+
+class Publisher:
+    """Opens, publishes, closes; one thread at a time."""
+
+    def __init__(self, conf: Conf, clock: Clock) -> None:
+        self._conf = conf
+        self._clock = clock
+        self._producer: Producer | None = None
+        self._fault: KafkaError | None = None
+
+    def open(self) -> None:
+        """Make a producer and fence every other one of this partition.
+
+        Returns when the last transaction of the fenced one is decided.
+
+        Raises:
+            PublishError: it could not be done now; FENCED and FATAL will not pass by trying again.
+        """
+        self.close()
+        try:
+            self._producer = Producer({**self._conf, "on_delivery": self._delivered})
+            self._producer.init_transactions(INIT_SECONDS)
+        except KafkaException as error:
+            failure = PublishError(kind(error.args[0]), str(error.args[0]))
+        else:
+            return
+        self.close()
+        raise failure
+
+    def publish(self, outs: Iterable[Out]) -> None:
+        """Write the records in one transaction.
+
+        Raises:
+            PublishError: nobody knows whether they stand in the log; the producer is closed.
+        """
+        producer = self._producer
+        if producer is None:
+            raise PublishError(Kind.FATAL, "the producer is closed")
+        self._fault = None
+        started = self._clock.monotonic()
+        failure = None
+        try:
+            producer.begin_transaction()
+            self._produce(producer, outs)
+            producer.commit_transaction(COMMIT_SECONDS)
+        except KafkaException as error:
+            cause = self._fault or error.args[0]
+            failure = PublishError(kind(error.args[0]), str(cause), poison(cause))
+        if failure is None and self._clock.monotonic() - started > COMMIT_SECONDS:
+            failure = PublishError(Kind.ABORTABLE, f"the transaction took longer than {COMMIT_SECONDS:g} s")
+        if failure is not None:
+            # raised out here, where no traceback holds the producer: its end must not wait for one
+            del producer
+            self.close()
+            raise failure
+
+    @staticmethod
+    def _produce(producer: Producer, outs: Iterable[Out]) -> None:
+        produce = producer.produce
+        for topic, partition, key, value, headers in outs:
+            while True:
+                try:
+                    if partition is None:
+                        produce(topic, value, key, headers=headers)
+                    else:
+                        produce(topic, value, key, partition, headers=headers)
+                except BufferError:
+                    producer.poll(0.05)  # the local queue is full: let some of it go out
+                else:
+                    break
+
+    def _delivered(self, error: KafkaError | None, _message: Message) -> None:
+        if error is not None and (self._fault is None or self._fault.code() in _CONSEQUENCES):
+            self._fault = error
+
+    def close(self) -> None:
+        """Drop the producer with whatever it still holds; opening again fences what it may yet do.
+
+        Never waits for the broker: the client's own `close` would abort a transaction first, which does.
+        """
+        if self._producer is not None:
+            with contextlib.suppress(KafkaException):  # nothing that it says now changes anything
+                self._producer.purge()
+            self._producer = None

@@ -1,0 +1,217 @@
+"""The replica's membership in the group: which partitions it has, and their records to their owners."""
+
+from __future__ import annotations
+
+import logging
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from scheduler.clock import Deadline
+from scheduler.runtime.logs import fields
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Sequence
+
+    from scheduler.broker.owner import Owner
+    from scheduler.clock import Clock
+    from scheduler.runtime.kafka import Conf
+
+POLL_SECONDS = 0.1
+BATCH = 10_000
+HAND_OVER_SECONDS = 1.0
+"""For finishing transactions when partitions are taken away; what is not finished by then is fenced."""
+ROOM_SECONDS = 0.05
+RETAKE_SECONDS = 5.0
+"""How long after an owner ended by itself the group is asked whether the partition is still ours."""
+
+_EOF = KafkaError._PARTITION_EOF  # noqa: SLF001 - librdkafka's public codes
+_QUIET = {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN}  # noqa: SLF001 - the client's log has them
+
+Key = tuple[str, int]
+
+log = logging.getLogger("scheduler.group")
+
+
+class Subscriber:
+    """Runs on one thread, which alone touches the consumer."""
+
+    def __init__(
+        self,
+        conf: Conf,
+        topics: Sequence[str],
+        make_owner: Callable[[str, int], Owner],
+        owner_in_group: Callable[[str, int], str | None],
+        clock: Clock,
+    ) -> None:
+        self._conf = conf
+        self._topics = list(topics)
+        self._make_owner = make_owner
+        self._owner_in_group = owner_in_group
+        self._clock = clock
+        self.owners: dict[Key, Owner] = {}
+        """Replaced, never changed, so that other threads may read it."""
+        self.joined = False
+        """Whether the group has told us which partitions are ours, be they none."""
+        self._consumer: Consumer | None = None
+        self._paused: set[Key] = set()
+        self._retake_at: dict[Key, float] = {}
+
+    @property
+    def member_id(self) -> str | None:
+        """Our name in the group."""
+        consumer = self._consumer
+        return None if consumer is None else consumer.memberid()
+
+    def is_ours(self, topic: str, partition: int) -> bool:
+        """Whether the group's coordinator has the partition assigned to us, now.
+
+        Raises:
+            KafkaException: it does not answer.
+        """
+        try:
+            return self._owner_in_group(topic, partition) == self.member_id
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError._UNSUPPORTED_FEATURE:  # noqa: SLF001
+                return (topic, partition) in self.owners  # the embedded broker cannot be asked
+            raise
+
+    def run(self, stop: threading.Event) -> None:
+        """Read until told to stop, then give everything back."""
+        while not stop.is_set():
+            try:
+                self._consumer = Consumer(self._conf)
+                self._consumer.subscribe(
+                    self._topics, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
+                )
+                while not stop.is_set():
+                    self._read(self._consumer)
+            except KafkaException as error:
+                # a client that has failed for good is replaced: the replica does not end for it
+                log.error("consumer failed, making a new one", extra=fields(detail=error.args[0].str()))  # noqa: TRY400
+                self._clock.wait(stop, 1.0)
+            finally:
+                self._leave()
+
+    def _leave(self) -> None:
+        """Finish what is under way and leave the group, so that others take over at once."""
+        self._take_away(list(self.owners), HAND_OVER_SECONDS)
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            consumer.close()
+
+    def _read(self, consumer: Consumer) -> None:
+        # poll returns with the first record, consume(…, 0) takes what is there beside it: no waiting
+        # for a batch to fill, no call per record
+        first = consumer.poll(POLL_SECONDS)
+        if first is not None:
+            self._hand_out([first, *consumer.consume(BATCH, 0)])
+        if self._paused:
+            self._resume(consumer)
+        if self._retake_at or any(owner.ended_by for owner in self.owners.values()):
+            self._retake(consumer)
+
+    def _hand_out(self, messages: list[Message]) -> None:
+        for key, group in groupby(messages, key=_place):
+            owner = self.owners.get(key)
+            if owner is None or owner.ended_by is not None:
+                for message in group:
+                    self._report(message)
+                continue
+            owner.give(list(group))
+            if not owner.room.is_set():
+                self._make_room(key, owner)
+
+    def _report(self, message: Message) -> None:
+        error = message.error()
+        if error is None or error.code() == _EOF:
+            return  # of a partition that was just taken away
+        if error.fatal():
+            raise KafkaException(error)
+        if error.code() not in _QUIET:
+            log.warning("consumer", extra=fields(topic=message.topic(), detail=error.str()))
+
+    def _make_room(self, key: Key, owner: Owner) -> None:
+        """Let a busy owner catch up; leave one that is putting up a fence alone for a while."""
+        if owner.reading:
+            self._clock.wait(owner.room, ROOM_SECONDS)
+        elif self._consumer is not None and key not in self._paused:
+            self._consumer.pause([TopicPartition(*key)])
+            self._paused.add(key)
+
+    def _resume(self, consumer: Consumer) -> None:
+        for key in list(self._paused):
+            owner = self.owners.get(key)
+            if owner is not None and owner.room.is_set():
+                consumer.resume([TopicPartition(*key)])
+                self._paused.discard(key)
+
+    # -- the group -----------------------------------------------------------------------------------
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self.joined = True
+        for partition in partitions:
+            partition.offset = OFFSET_BEGINNING
+        if partitions:
+            log.info("assigned", extra=fields(partitions=_names(partitions)))
+        for partition in partitions:
+            self._own(partition.topic, partition.partition)
+        consumer.incremental_assign(partitions)
+
+    def _own(self, topic: str, partition: int) -> None:
+        owner = self._make_owner(topic, partition)
+        self.owners = {**self.owners, (topic, partition): owner}
+        owner.start()
+
+    def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        # the client may call this where the partitions are lost: nothing here relies on still owning them
+        self._dispossess(consumer, partitions, "revoked", HAND_OVER_SECONDS)
+
+    def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._dispossess(consumer, partitions, "lost", 0.0)
+
+    def _dispossess(self, consumer: Consumer, partitions: list[TopicPartition], how: str, seconds: float) -> None:
+        if partitions:
+            log.info(how, extra=fields(partitions=_names(partitions)))
+        self._take_away([(partition.topic, partition.partition) for partition in partitions], seconds)
+        consumer.incremental_unassign(partitions)
+
+    def _take_away(self, keys: Sequence[Key], seconds: float) -> None:
+        leaving = [owner for key in keys if (owner := self.owners.get(key)) is not None]
+        self.owners = {key: owner for key, owner in self.owners.items() if key not in set(keys)}
+        for key in keys:
+            self._paused.discard(key)
+            self._retake_at.pop(key, None)
+        for owner in leaving:
+            owner.stop()
+        deadline = Deadline(self._clock, seconds)
+        for owner in leaving:
+            owner.join(deadline.remaining())
+
+    def _retake(self, consumer: Consumer) -> None:
+        """Start afresh what ended by itself (fenced, failed) but is ours, as the coordinator says."""
+        now = self._clock.monotonic()
+        for key, owner in self.owners.items():
+            if owner.ended_by is None:
+                self._retake_at.pop(key, None)
+            elif now >= self._retake_at.setdefault(key, now + RETAKE_SECONDS):
+                self._retake_at[key] = now + RETAKE_SECONDS
+                try:
+                    ours = self.is_ours(*key)
+                except KafkaException as error:
+                    log.warning("cannot ask for the owner", extra=fields(detail=error.args[0].str()))
+                    continue
+                if ours:
+                    log.info("taking over again", extra=fields(topic=key[0], partition=key[1]))
+                    self._own(*key)
+                    consumer.seek(TopicPartition(*key, OFFSET_BEGINNING))
+
+
+def _place(message: Message) -> Key:
+    return message.topic(), message.partition()
+
+
+def _names(partitions: Sequence[TopicPartition]) -> str:
+    return ",".join(f"{place.topic}/{place.partition}" for place in partitions)

@@ -1,0 +1,295 @@
+"""The engine of one partition: its log in, settlements out.
+
+The rule that everything follows from: a record that carries `scheduler-replaces: o` was written by an
+owner for the version at offset `o`, and takes effect only where nothing newer than `o` is in force. A
+customer's record, which carries none, always takes effect. So an update or a cancel that lands between
+the reading of a version and the record that ends it is never lost: it stays in force, and because that
+record now hides it from compaction, the owner writes it again (a *shadowed* version).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from scheduler import wire
+from scheduler.engine.life import Fact, State, after
+from scheduler.engine.occurrence import decide
+from scheduler.engine.pending import Pending
+from scheduler.engine.settlement import Settlement
+from scheduler.schedule import Cancel, Header, Outcome, Reason, Rejected, Schedule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+
+@dataclass(slots=True)
+class _Open:
+    """Something about a key that a transaction has yet to say: a cancel, a refusal, or a hidden version.
+
+    A record of an owner that replaces `settled_by` or newer has said it.
+    """
+
+    settled_by: int
+    outcome: Outcome | None
+    subject: Schedule | Rejected | None
+
+
+class PartitionEngine:
+    """Which versions are in force in one partition, and what has to be done about them."""
+
+    def __init__(self) -> None:
+        self.state = State.RESTORING
+        self.pending = Pending()
+        self.accepted = 0
+        """Versions that a customer's record has brought in force; only grows."""
+        self._open: defaultdict[bytes, list[_Open]] = defaultdict(list)
+        self._nameless: list[Rejected] = []
+        self._cancelled: dict[bytes, int] = {}
+        """Keys that a customer cancelled while an owner's record about them may still come, and where."""
+        self._written: set[bytes] = set()
+        """Keys whose successor is written but not read yet."""
+        self._end = -1
+        self._mark: int | None = None
+
+    # -- what the log says ---------------------------------------------------------------------------
+
+    def has_no_use_for_tombstone(self, key: bytes | None) -> bool:
+        """Whether a null record of this key changes nothing, so that its headers need not be read.
+
+        The echo of every firing is one; reading their headers costs a quarter of a burst's time.
+        """
+        return (
+            self.state is State.RUNNING
+            and key not in self.pending
+            and key not in self._written
+            and key not in self._open
+        )
+
+    def record(
+        self,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Sequence[Header] | None,
+        *,
+        timestamp_ms: int,
+        offset: int,
+    ) -> None:
+        """A record was read; offsets grow from call to call."""
+        fact = wire.decode(key, value, headers, timestamp_ms=timestamp_ms, offset=offset)
+        if isinstance(fact, Schedule):
+            if fact.replaces is None:
+                self._stated(fact)
+            else:
+                self._written_back(fact, fact.replaces)
+        elif isinstance(fact, Cancel):
+            if fact.replaces is None:
+                self._cancel(fact)
+            else:
+                self._ended(fact.key, fact.replaces)
+        else:
+            self._rejected(fact)
+
+    def unreadable(self, key: bytes | None, value: bytes | None, *, timestamp_ms: int, offset: int) -> None:
+        """A record whose headers the client cannot read (a name that is not UTF-8)."""
+        detail = "a header name is not UTF-8"
+        self._rejected(Rejected(key, value, [], offset, timestamp_ms, Reason.UNREADABLE_HEADERS, detail))
+
+    def _stated(self, schedule: Schedule) -> None:
+        self.accepted += 1
+        self._cancelled.pop(schedule.key, None)
+        self._drop_hidden(schedule.key)
+        self.pending.put(schedule)
+
+    def _cancel(self, cancel: Cancel) -> None:
+        key = cancel.key
+        self._drop_hidden(key)
+        ended = self.pending.remove(key)
+        if ended is not None:
+            self._open[key].append(_Open(cancel.offset, Outcome.CANCELLED, ended))
+        if self.state is not State.RUNNING or key in self._written:
+            self._cancelled[key] = cancel.offset
+
+    def _rejected(self, rejected: Rejected) -> None:
+        if rejected.key is not None:
+            self._open[rejected.key].append(_Open(rejected.offset, Outcome.REJECTED, rejected))
+        elif self.state is State.RUNNING:
+            # without a key nothing can be written back, so only a running owner tells of it, once
+            self._nameless.append(rejected)
+
+    def _written_back(self, successor: Schedule, replaces: int) -> None:
+        key = successor.key
+        self._written.discard(key)
+        self._settled(key, replaces)
+        newer = self.pending.offset_of(key)
+        cancelled_at = self._cancelled.pop(key, -1)
+        if newer is not None and newer > replaces:
+            self._hide(key, newer)
+        elif cancelled_at > replaces:
+            # the cancel came between: it holds, and must be said again behind this record
+            self._open[key] = [fact for fact in self._open[key] if fact.outcome is not Outcome.CANCELLED]
+            self._open[key].append(_Open(successor.offset, Outcome.CANCELLED, successor))
+        else:
+            self.pending.put(successor)
+
+    def _ended(self, key: bytes, replaces: int) -> None:
+        self._written.discard(key)
+        self._settled(key, replaces)
+        if self._cancelled.get(key, -1) <= replaces:
+            self._cancelled.pop(key, None)
+        newer = self.pending.offset_of(key)
+        if newer is None:
+            return
+        if newer > replaces:
+            self._hide(key, newer)
+        else:
+            self.pending.remove(key)
+
+    def _settled(self, key: bytes, replaces: int) -> None:
+        facts = self._open.get(key)
+        if facts is not None:
+            self._keep(key, [fact for fact in facts if fact.settled_by > replaces])
+
+    def _hide(self, key: bytes, offset: int) -> None:
+        self._drop_hidden(key)
+        self._open[key].append(_Open(offset, None, None))
+
+    def _drop_hidden(self, key: bytes) -> None:
+        facts = self._open.get(key)
+        if facts is not None:
+            self._keep(key, [fact for fact in facts if fact.outcome is not None])
+
+    def _keep(self, key: bytes, facts: list[_Open]) -> None:
+        if facts:
+            self._open[key] = facts
+        else:
+            del self._open[key]
+
+    # -- where we stand ------------------------------------------------------------------------------
+
+    def reached_end(self, offset: int) -> None:
+        """The reader stands at the end of the partition; everything below `offset` has been given."""
+        self._end = offset
+        self._catch_up()
+
+    def fenced(self, high_watermark: int) -> None:
+        """No other owner can write any more; all that one has written stands below `high_watermark`."""
+        self._mark = high_watermark
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        if self.state in (State.RUNNING, State.CLOSED) or self._mark is None or self._end < self._mark:
+            return
+        if self.state is State.RESTORING:
+            self.pending.sort()
+        self._mark = None
+        self._cancelled.clear()
+        self._written.clear()
+        self.state = after(self.state, Fact.CAUGHT_UP)
+
+    def lost(self) -> None:
+        """The partition is another's, or will be: nothing more comes out of here."""
+        self.state = after(self.state, Fact.LOST)
+        self.pending = Pending()
+        self._open.clear()
+        self._nameless.clear()
+
+    # -- what is to be done --------------------------------------------------------------------------
+
+    def next_due_ms(self) -> int | None:
+        """When to `take` next; 0 is now; None is not before something is read."""
+        if self.state is not State.RUNNING:
+            return None
+        return 0 if self._open or self._nameless else self.pending.next_due_ms()
+
+    def take(self, now_ms: int, limit: int) -> list[Settlement]:
+        """The next batch, at most about `limit`; it ends with `committed` or with `uncertain`."""
+        if self.state is not State.RUNNING:
+            return []
+        batch = self._take_open(now_ms, limit) if self._open or self._nameless else []
+        spoken_of = {settlement.subject.key for settlement in batch} if batch else ()
+        held: list[Schedule] = []
+        while len(batch) < limit:
+            schedule = self.pending.take_due(now_ms)
+            if schedule is None:
+                break
+            if schedule.key in spoken_of:
+                held.append(schedule)
+            else:
+                batch.append(_due(schedule, now_ms))
+        for schedule in held:
+            self.pending.give_back(schedule)
+        return batch
+
+    def _take_open(self, now_ms: int, limit: int) -> list[Settlement]:
+        batch = [Settlement(rejected, Outcome.REJECTED, 0, 0, rejected.offset, None) for rejected in self._nameless]
+        for key, facts in self._open.items():
+            if len(batch) >= limit:
+                break
+            batch.extend(self._settle(key, facts, now_ms))
+        return batch
+
+    def _settle(self, key: bytes, facts: list[_Open], now_ms: int) -> Iterator[Settlement]:
+        """All that is open about a key, at once; the version in force is written again behind it."""
+        version = self.pending.get(key)
+        successor_due_ms = 0 if version is None else version.due_ms
+        replaces = max(fact.settled_by for fact in facts)
+        if version is not None:
+            replaces = max(replaces, version.offset)
+        for fact in facts:
+            subject = fact.subject or version
+            if subject is None:
+                raise AssertionError(f"{key!r}: a hidden version that is not in force")
+            due_ms = subject.due_ms if isinstance(subject, Schedule) else 0
+            yield Settlement(
+                subject,
+                fact.outcome,
+                due_ms,
+                max(0, now_ms - due_ms),
+                replaces,
+                version,
+                successor_due_ms,
+                writes_back=fact is facts[-1],
+            )
+
+    def committed(self, batch: Iterable[Settlement]) -> None:
+        """The batch stands in the log, all of it."""
+        for settlement in batch:
+            subject = settlement.subject
+            key = subject.key
+            if key is None:
+                self._nameless = [rejected for rejected in self._nameless if rejected is not subject]
+                continue
+            if not settlement.writes_back:
+                continue
+            if settlement.successor is not None:
+                self._written.add(key)
+                self.pending.remove(key)
+            elif isinstance(subject, Schedule):
+                self.pending.end(subject)
+            if key in self._open:
+                self._settled(key, settlement.replaces)
+
+    def uncertain(self, batch: Iterable[Settlement]) -> None:
+        """Nobody knows whether the batch stands in the log; the log itself will tell.
+
+        Nothing fires until a new fence is up (`fenced`) and the log is read up to it.
+        """
+        self.state = after(self.state, Fact.UNCERTAIN)
+        for settlement in batch:
+            if isinstance(settlement.subject, Schedule):
+                self.pending.give_back(settlement.subject)
+
+
+def _due(schedule: Schedule, now_ms: int) -> Settlement:
+    outcome, due_ms, next_due_ms = decide(schedule, now_ms)
+    return Settlement(
+        schedule,
+        outcome,
+        due_ms,
+        now_ms - due_ms,
+        schedule.offset,
+        None if next_due_ms is None else schedule,
+        next_due_ms or 0,
+    )

@@ -1,0 +1,112 @@
+"""What one transaction says about one version of a schedule, and the records that say it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from scheduler import wire
+from scheduler.schedule import Header, Outcome, Reason, Rejected, Schedule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(slots=True)
+class Settlement:
+    """How a version ends, and what stands under its key afterwards."""
+
+    subject: Schedule | Rejected
+    outcome: Outcome | None
+    """None: nothing happened to it, it is only written again behind a record that hides it."""
+    due_ms: int
+    """The occurrence that it is about."""
+    lateness_ms: int
+    replaces: int
+    """Offset of the newest record of the key that this settles."""
+    successor: Schedule | None
+    """The version written back; None is a tombstone."""
+    successor_due_ms: int = 0
+    reason: Reason | None = None
+    detail: str | None = None
+    writes_back: bool = True
+    """False where another settlement of the same transaction writes under this key."""
+    keeps_payload: bool = True
+    """False where even the record of its failure would be too large with it."""
+
+
+class Place(NamedTuple):
+    """Where a partition's records go."""
+
+    topic: str
+    partition: int
+    history_topic: str
+    dead_letter_topic: str
+
+
+class Out(NamedTuple):
+    """A record to produce; without a partition the key decides."""
+
+    topic: str
+    partition: int | None
+    key: bytes | None
+    value: bytes | None
+    headers: list[Header]
+
+
+def records(settlement: Settlement, place: Place) -> Iterator[Out]:
+    """The records of one settlement: the delivery, the history, the successor. They belong in one transaction."""
+    subject = settlement.subject
+    outcome = settlement.outcome
+    if isinstance(subject, Rejected):
+        headers = wire.rejected_headers(subject, place.topic)
+        value = subject.value if settlement.keeps_payload else None
+        yield Out(place.history_topic, None, subject.key, value, headers)
+    else:
+        due_ms = settlement.due_ms
+        if outcome is Outcome.FIRED:
+            yield Out(
+                subject.target_topic,
+                subject.target_partition,
+                subject.target_key,
+                subject.value,
+                wire.fired_headers(subject, place.topic, due_ms),
+            )
+        if outcome is not None:
+            history = wire.history_headers(
+                subject,
+                place.topic,
+                due_ms,
+                outcome,
+                lateness_ms=settlement.lateness_ms,
+                reason=settlement.reason,
+                detail=settlement.detail,
+            )
+            value = subject.value if settlement.keeps_payload else None
+            yield Out(place.history_topic, None, subject.key, value, history)
+            if outcome is Outcome.UNDELIVERABLE:
+                yield Out(place.dead_letter_topic, None, subject.key, value, history)
+    if subject.key is None or not settlement.writes_back:
+        return
+    successor = settlement.successor
+    if successor is None:
+        ended = wire.tombstone_headers(settlement.replaces, outcome or Outcome.CANCELLED)
+        yield Out(place.topic, place.partition, subject.key, None, ended)
+    else:
+        headers = wire.successor_headers(successor, settlement.successor_due_ms, settlement.replaces)
+        yield Out(place.topic, place.partition, subject.key, successor.value, headers)
+
+
+def undeliverable(settlement: Settlement, reason: Reason, detail: str) -> Settlement:
+    """The same settlement where the target cannot have the message: recorded, copied to the dead letters, over.
+
+    Where that was tried already, the payload is left out: the history could not take it either.
+    """
+    given_up_before = settlement.outcome is Outcome.UNDELIVERABLE or isinstance(settlement.subject, Rejected)
+    return replace(
+        settlement,
+        outcome=Outcome.REJECTED if isinstance(settlement.subject, Rejected) else Outcome.UNDELIVERABLE,
+        reason=reason,
+        detail=detail,
+        keeps_payload=not given_up_before,
+    )

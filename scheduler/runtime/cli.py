@@ -1,0 +1,82 @@
+"""What the three command lines share: errors as one sentence with an exit code, tables, JSON, help."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+from confluent_kafka import KafkaException
+from rich.console import Console
+from rich.table import Table
+
+from scheduler.errors import ExitCode, SchedulerError
+from scheduler.runtime.logs import silence_client
+from scheduler.runtime.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+def run(command: click.Command, name: str) -> None:
+    """Run a command line to its end and leave with its exit code; no traceback reaches a user."""
+    silence_client()
+    try:
+        code = command.main(prog_name=name, standalone_mode=False)
+    except click.UsageError as error:
+        error.show()
+        code = ExitCode.USAGE
+    except click.ClickException as error:
+        error.show()
+        code = ExitCode.FAILED
+    except (click.Abort, KeyboardInterrupt):
+        code = ExitCode.INTERRUPTED
+    except SchedulerError as error:
+        click.echo(f"{name}: {error}", err=True)
+        code = error.exit_code
+    except KafkaException as error:
+        click.echo(f"{name}: Kafka: {error.args[0].str()} ({error.args[0].name()})", err=True)
+        code = ExitCode.UNAVAILABLE
+    except BrokenPipeError:
+        # the reader (`head`, say) has seen enough; what is buffered has nowhere to go
+        sys.stderr.close()
+        code = ExitCode.OK
+    sys.exit(int(code or 0))
+
+
+def examples(*lines: str) -> str:
+    """An examples block for the end of a command's help."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def environment_help(*names: str) -> str:
+    """The variables that a command reads, with their defaults, for the end of its help."""
+    rows = []
+    for name in names:
+        field = Settings.model_fields[name]
+        default = ",".join(field.default) if isinstance(field.default, list) else field.default
+        shown = f" [{default}]" if default not in (None, "") else ""
+        rows.append(f"  {name.upper():<20} {field.description}{shown}")
+    return "\b\nEnvironment:\n" + "\n".join(rows)
+
+
+def echo_json(value: Any) -> None:
+    """One JSON document on standard output."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def echo_json_line(value: Any) -> None:
+    """One JSON object on a line of its own, written at once: the reader may be following."""
+    click.echo(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def echo_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None) -> None:
+    """A table for people; on a terminal it has colours and its width, elsewhere it is plain text."""
+    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+    table = Table(*columns, title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)

@@ -1,0 +1,101 @@
+"""Configuration of every Kafka client of the product, in one place, as data.
+
+What a guarantee stands on (isolation, idempotence, transactions, assignment) is set last and cannot be
+overridden by a file.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from confluent_kafka import KafkaError, KafkaException
+
+from scheduler.errors import BrokerUnavailableError
+from scheduler.runtime.settings import read_kafka_file
+
+if TYPE_CHECKING:
+    from scheduler.runtime.settings import Settings
+
+Conf = dict[str, Any]
+
+PARTITIONER = "murmur2_random"
+"""Java's: the same key lands in the same partition whatever wrote it. librdkafka's own default does not."""
+
+log = logging.getLogger("kafka")
+
+
+def common_conf(settings: Settings, client_id: str) -> Conf:
+    """Properties of every client."""
+    return {
+        "broker.address.family": "v4",
+        "client.id": client_id,
+        # an idle connection that the broker closes is no event worth a line
+        "log.connection.close": False,
+        **read_kafka_file(settings.configuration_file).common,
+        **_bootstrap(settings),
+        "logger": log,
+    }
+
+
+def _bootstrap(settings: Settings) -> Conf:
+    # the variable wins over the file; its default does not
+    file = read_kafka_file(settings.configuration_file).common
+    if "bootstrap_servers" in settings.model_fields_set or "bootstrap.servers" not in file:
+        return {"bootstrap.servers": settings.bootstrap_servers}
+    return {}
+
+
+def consumer_conf(settings: Settings, client_id: str, group_id: str) -> Conf:
+    """A consumer that sees only what was committed and is told where a partition ends."""
+    return {
+        **common_conf(settings, client_id),
+        # the default of 1000 ms stalls a restore each time the local queue is full: 185k -> 862k msg/s
+        "fetch.queue.backoff.ms": 2,
+        "queued.min.messages": 100_000,
+        # a broker that has nothing answers at the latest after this; it bounds nothing else
+        "fetch.wait.max.ms": 500,
+        "partition.assignment.strategy": "cooperative-sticky",
+        "session.timeout.ms": settings.session_timeout,
+        "heartbeat.interval.ms": min(3000, settings.session_timeout // 3),
+        **read_kafka_file(settings.configuration_file).consumer,
+        "group.id": group_id,
+        "isolation.level": "read_committed",
+        "enable.partition.eof": True,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "earliest",
+    }
+
+
+def producer_conf(settings: Settings, client_id: str) -> Conf:
+    """An idempotent producer that partitions as Java does."""
+    return {
+        **common_conf(settings, client_id),
+        "linger.ms": 1,
+        "compression.type": "lz4",
+        "queue.buffering.max.messages": 1_000_000,
+        **read_kafka_file(settings.configuration_file).producer,
+        "partitioner": PARTITIONER,
+        "enable.idempotence": True,
+    }
+
+
+def transactional_conf(settings: Settings, client_id: str, transactional_id: str) -> Conf:
+    """A producer whose records appear together or not at all."""
+    return {
+        **producer_conf(settings, client_id),
+        "transactional.id": transactional_id,
+        "transaction.timeout.ms": settings.transaction_timeout,
+        # librdkafka insists that a request may not outlive the transaction
+        "socket.timeout.ms": min(10_000, settings.transaction_timeout),
+        "delivery.report.only.error": True,
+    }
+
+
+def unavailable(settings: Settings, error: KafkaException | KafkaError) -> BrokerUnavailableError:
+    """The same error as a sentence for a user, with the address that did not answer."""
+    fault = error.args[0] if isinstance(error, KafkaException) else error
+    return BrokerUnavailableError(
+        f"Kafka at {settings.bootstrap_servers}: {fault.str()} ({fault.name()}); check BOOTSTRAP_SERVERS and the broker"
+    )

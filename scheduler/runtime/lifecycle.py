@@ -1,0 +1,24 @@
+"""Signals of a long-running program: SIGTERM and SIGINT ask it to stop, and wake it."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+
+class StopSignals:
+    """Set by the first SIGTERM or SIGINT; `count` tells an impatient second one."""
+
+    def __init__(self) -> None:
+        self.stop = threading.Event()
+        self.count = 0
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._received)
+
+    def _received(self, _number: int, _frame: FrameType | None) -> None:
+        self.count += 1
+        self.stop.set()

@@ -1,0 +1,222 @@
+"""Settings: from the environment, checked once at the start, each error naming its variable."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, Self
+
+import yaml
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from scheduler.errors import ConfigurationError
+
+Names = Annotated[list[str], NoDecode]
+_ADDRESS = re.compile(r"(?P<host>[^:\s]*|\[[0-9A-Fa-f:]+\]):(?P<port>[0-9]{1,5})", re.ASCII)
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
+
+NEVER_PASSED_THROUGH = frozenset({"plugin.library.paths"})
+"""librdkafka properties that a file may not set: they load code."""
+
+
+class Address(NamedTuple):
+    """Where to listen; port 0 lets the system choose one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """`host:port`, IPv6 in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, under etf1's names where it has them.
+
+    The field's name in capitals is its variable; `METRICS_ADDR` is an alias of `METRICS_HTTP_ADDR`.
+    """
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True, populate_by_name=True)
+
+    bootstrap_servers: str = Field("localhost:9092", description="Kafka brokers, host:port, comma between them")
+    schedules_topics: Names = Field(["schedules"], description="topics with schedules, comma between them")
+    history_topic: str = Field("history", description="where the outcome of every schedule is recorded")
+    dead_letter_topic: str = Field("dead-letters", description="where what cannot be delivered or run ends")
+    results_topic: str = Field("results", description="where workers record each attempt")
+    clusters: Names = Field(["cluster-a", "cluster-b"], description="clusters that run jobs; the first is the default")
+    group_id: str = Field("scheduler-cg", min_length=1, description="consumer group of the scheduler's replicas")
+    metrics_http_addr: str = Field(
+        ":8001",
+        validation_alias="METRICS_HTTP_ADDR",
+        description="where /metrics is served; `off` for nowhere",
+    )
+    server_addr: str = Field("127.0.0.1:8000", description="where the HTTP API is served; `off` for nowhere")
+    since_delta: Annotated[int, Field(le=0)] | None = Field(
+        None, description="days to look back for missed schedules: 0 today, -1 yesterday; unset: nothing is too old"
+    )
+    session_timeout: Annotated[int, Field(ge=1000, le=3_600_000)] = Field(
+        6000, description="ms after which a silent replica loses its partitions"
+    )
+    transaction_timeout: Annotated[int, Field(ge=1000, le=900_000)] = Field(
+        15_000, description="ms after which Kafka aborts the transaction of a dead replica"
+    )
+    allowed_targets: Names = Field([], description="topics that schedules may be fired to; empty: any but internal ones")
+    partitions: Annotated[int, Field(ge=1, le=10_000)] = Field(8, description="partitions of topics that are created")
+    replication_factor: Annotated[int, Field(ge=1, le=100)] = Field(1, description="copies of topics that are created")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug, info, warning, error")
+    log_format: Literal["text", "json"] = Field("text", description="text for people, json for programs")
+    configuration_file: Path | None = Field(
+        None, description="YAML with kafka.*.configuration, or a librdkafka .config properties file"
+    )
+
+    @field_validator("schedules_topics", "clusters", "allowed_targets", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+    @field_validator("schedules_topics", "clusters")
+    @classmethod
+    def _some(cls, names: list[str]) -> list[str]:
+        if not names:
+            raise ValueError("at least one name is needed")
+        if len(set(names)) != len(names):
+            raise ValueError("a name is there twice")
+        for name in names:
+            _check_topic(name)
+        return names
+
+    @field_validator("history_topic", "dead_letter_topic", "results_topic")
+    @classmethod
+    def _topic(cls, name: str) -> str:
+        return _check_topic(name)
+
+    @field_validator("log_level", "log_format", mode="before")
+    @classmethod
+    def _lower(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("metrics_http_addr", "server_addr")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        if value != "off" and parse_address(value) is None:
+            raise ValueError(f"{value!r} is not host:port (such as 127.0.0.1:8001, or :8001 for every interface) or off")
+        return value
+
+    @classmethod
+    def load(cls, **given: Any) -> Self:
+        """Read the environment; what is given (and not None) wins over it.
+
+        Raises:
+            ConfigurationError: a value does not parse; the message names every such variable.
+        """
+        alias = {"metrics_http_addr": "METRICS_HTTP_ADDR"}
+        if "METRICS_ADDR" in os.environ and "METRICS_HTTP_ADDR" not in os.environ:
+            given.setdefault("metrics_http_addr", os.environ["METRICS_ADDR"])
+        try:
+            return cls(**{alias.get(name, name): value for name, value in given.items() if value is not None})
+        except ValidationError as error:
+            raise ConfigurationError(_name_variables(error)) from None
+
+    @property
+    def metrics_address(self) -> Address | None:
+        """Where to serve /metrics; None for nowhere."""
+        return parse_address(self.metrics_http_addr)
+
+    @property
+    def server_address(self) -> Address | None:
+        """Where to serve the API; None for nowhere."""
+        return parse_address(self.server_addr)
+
+
+def _check_topic(name: str) -> str:
+    if _TOPIC.fullmatch(name) is None or name in (".", ".."):
+        raise ValueError(f"{name!r} is not a topic name (letters, digits, '.', '_' and '-', at most 249)")
+    return name
+
+
+def parse_address(text: str) -> Address | None:
+    """`host:port`; an empty host means every interface, as in Go. None where it is not one."""
+    match = _ADDRESS.fullmatch(text)
+    if match is None or int(match["port"]) > 65_535:  # noqa: PLR2004 - the largest port
+        return None
+    return Address(match["host"].strip("[]") or "0.0.0.0", int(match["port"]))  # noqa: S104 - as it was asked for
+
+
+def _name_variables(error: ValidationError) -> str:
+    return "\n".join(
+        f"{str(fault['loc'][0]).upper() if fault['loc'] else 'settings'}: "
+        f"{fault['msg'].removeprefix('Value error, ')} (it is {str(fault['input'])!r})"
+        for fault in error.errors(include_url=False, include_context=False)
+    )
+
+
+class KafkaFile(NamedTuple):
+    """Client properties from CONFIGURATION_FILE."""
+
+    common: dict[str, Any]
+    producer: dict[str, Any]
+    consumer: dict[str, Any]
+
+
+def read_kafka_file(path: Path | None) -> KafkaFile:
+    """Read client properties: YAML as etf1's, or `name=value` lines as librdkafka's.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or sets what it may not.
+    """
+    if path is None:
+        return KafkaFile({}, {}, {})
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"CONFIGURATION_FILE: {path} cannot be read: {error}") from None
+    file = (_read_yaml if path.suffix in (".yaml", ".yml") else _read_properties)(text, path)
+    for properties in file:
+        for name in NEVER_PASSED_THROUGH & properties.keys():
+            raise ConfigurationError(f"CONFIGURATION_FILE: {path}: {name} is not accepted, it loads code")
+    return file
+
+
+def _read_yaml(text: str, path: Path) -> KafkaFile:
+    try:
+        document = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"CONFIGURATION_FILE: {path}: {error}") from None
+    found: dict[str, dict[str, Any]] = {}
+    for section in ("common", "producer", "consumer"):
+        found[section] = _dig(document, ("kafka", section, "configuration"), path)
+    known = {"common", "producer", "consumer"}
+    unknown = sorted(set(document) - {"kafka"} if isinstance(document, dict) else []) + sorted(
+        set(document.get("kafka") or {}) - known if isinstance(document, dict) else []
+    )
+    if unknown:
+        raise ConfigurationError(f"CONFIGURATION_FILE: {path}: {', '.join(map(str, unknown))}: not known here")
+    return KafkaFile(found["common"], found["producer"], found["consumer"])
+
+
+def _dig(document: Any, names: tuple[str, ...], path: Path) -> dict[str, Any]:
+    place = document
+    for name in names:
+        if not isinstance(place, dict):
+            raise ConfigurationError(f"CONFIGURATION_FILE: {path}: expected names and values above {'.'.join(names)}")
+        place = place.get(name)
+        if place is None:
+            return {}
+    if not isinstance(place, dict):
+        raise ConfigurationError(f"CONFIGURATION_FILE: {path}: {'.'.join(names)} is not a list of names and values")
+    return {str(name): value for name, value in place.items()}
+
+
+def _read_properties(text: str, path: Path) -> KafkaFile:
+    properties: dict[str, Any] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        stripped = line.strip()
+        if not stripped or stripped.startswith("#"):
+            continue
+        name, equals, value = stripped.partition("=")
+        if not equals:
+            raise ConfigurationError(f"CONFIGURATION_FILE: {path}:{number}: expected name=value")
+        properties[name.strip()] = value.strip()
+    return KafkaFile(properties, {}, {})

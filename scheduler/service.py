@@ -1,0 +1,136 @@
+"""A scheduler replica: wires its parts together and decides nothing."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry
+
+from scheduler.api.server import ApiServer
+from scheduler.broker.checks import wait_for_topics
+from scheduler.broker.cluster import Cluster
+from scheduler.broker.owner import Owner
+from scheduler.broker.publisher import Publisher
+from scheduler.broker.subscriber import Subscriber
+from scheduler.broker.targets import Targets
+from scheduler.clock import Clock, SystemClock
+from scheduler.engine.settlement import Place
+from scheduler.engine.targets import TargetPolicy
+from scheduler.metrics import PartitionCollector, SchedulerMetrics
+from scheduler.runtime.kafka import consumer_conf, transactional_conf
+from scheduler.runtime.logs import fields
+from scheduler.runtime.metrics import MetricsServer
+
+if TYPE_CHECKING:
+    from scheduler.broker.owner import Standing
+    from scheduler.runtime.settings import Settings
+
+log = logging.getLogger("scheduler")
+
+GC_THRESHOLD = 200_000
+"""Allocations between two looks of the cyclic collector: at its default of 700 a restore takes three times
+as long, for it walks millions of live schedules over and over and finds nothing."""
+
+
+class Scheduler:
+    """One replica. `start` returns at once; `close` hands over and returns when everything is stopped."""
+
+    def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self.registry = CollectorRegistry()
+        self._metrics = SchedulerMetrics(self.registry)
+        self._client_id = f"scheduler-{socket.gethostname()}-{os.getpid()}"
+        self._cluster = Cluster(settings, self._client_id)
+        policy = TargetPolicy(
+            frozenset(settings.schedules_topics), settings.history_topic, frozenset(settings.allowed_targets)
+        )
+        self._targets = Targets(policy, self._cluster, self._clock)
+        self._subscriber = Subscriber(
+            consumer_conf(settings, self._client_id, settings.group_id),
+            settings.schedules_topics,
+            self._make_owner,
+            lambda topic, partition: self._cluster.owner(settings.group_id, topic, partition),
+            self._clock,
+        )
+        self.registry.register(PartitionCollector(self.standings))
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._main, name="reader", daemon=True)
+        self._api: ApiServer | None = None
+        self._metrics_server: MetricsServer | None = None
+        self.failure: Exception | None = None
+        """Why the replica ended by itself; None while it runs or was closed."""
+        self.ended = threading.Event()
+
+    @property
+    def settings(self) -> Settings:
+        """What it was made with."""
+        return self._settings
+
+    def start(self) -> None:
+        """Listen, join the group and begin to fire.
+
+        Raises:
+            ConfigurationError: an address cannot be listened on, or a topic is missing.
+        """
+        gc.set_threshold(GC_THRESHOLD, 20, 100)
+        if (address := self._settings.metrics_address) is not None:
+            self._metrics_server = MetricsServer(self.registry, address)
+        if (address := self._settings.server_address) is not None:
+            self._api = ApiServer(self, address)
+        self._thread.start()
+
+    @property
+    def joined(self) -> bool:
+        """Whether the group has told this replica which partitions it has."""
+        return self._subscriber.joined
+
+    def standings(self) -> dict[tuple[str, int], Standing]:
+        """Where each partition of this replica stands."""
+        return {key: owner.standing for key, owner in self._subscriber.owners.items()}
+
+    def owners(self) -> dict[tuple[str, int], Owner]:
+        """The partitions of this replica."""
+        return self._subscriber.owners
+
+    def close(self) -> None:
+        """Finish what is under way, give the partitions back and stop; twice is once."""
+        self._stop.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        if self._api is not None:
+            self._api.close()
+        if self._metrics_server is not None:
+            self._metrics_server.close()
+        self._api = self._metrics_server = None
+
+    def _main(self) -> None:
+        try:
+            wait_for_topics(self._cluster, self._settings, self._clock, self._stop)
+            log.info(
+                "started",
+                extra=fields(group=self._settings.group_id, topics=",".join(self._settings.schedules_topics)),
+            )
+            self._subscriber.run(self._stop)
+        except Exception as error:  # noqa: BLE001 - handed to whoever waits for `ended`
+            self.failure = error
+        finally:
+            self.ended.set()
+
+    def _make_owner(self, topic: str, partition: int) -> Owner:
+        settings = self._settings
+        name = f"{settings.group_id}-{topic}-{partition}"
+        return Owner(
+            Place(topic, partition, settings.history_topic, settings.dead_letter_topic),
+            Publisher(transactional_conf(settings, self._client_id, name), self._clock),
+            self._targets,
+            lambda: self._cluster.high_watermark(topic, partition),
+            lambda: self._subscriber.is_ours(topic, partition),
+            self._clock,
+            self._metrics,
+        )

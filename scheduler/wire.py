@@ -1,0 +1,366 @@
+"""The wire contract: headers of a schedule record into values, and values into headers.
+
+Pure: `decode` sees bytes, the functions below it return lists of headers. The names are those of
+etf1/kafka-message-scheduler where it has them.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from scheduler.durations import parse_duration
+from scheduler.recurrence import RecurrenceError, parse_rule
+from scheduler.schedule import Cancel, Header, Misfire, Outcome, Reason, Rejected, Schedule, fire_id
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from scheduler.recurrence import Rule
+
+PREFIX = "scheduler-"
+EPOCH = "scheduler-epoch"
+AT = "scheduler-at"
+DELAY = "scheduler-delay"
+TARGET_TOPIC = "scheduler-target-topic"
+TARGET_KEY = "scheduler-target-key"
+TARGET_PARTITION = "scheduler-target-partition"
+CRON = "scheduler-cron"
+TIMEZONE = "scheduler-timezone"
+MISFIRE = "scheduler-misfire"
+MISFIRE_GRACE = "scheduler-misfire-grace"
+REPLACES = "scheduler-replaces"
+TIMESTAMP = "scheduler-timestamp"
+KEY = "scheduler-key"
+TOPIC = "scheduler-topic"
+FIRE_ID = "scheduler-fire-id"
+OUTCOME = "scheduler-outcome"
+REASON = "scheduler-reason"
+REASON_DETAIL = "scheduler-reason-detail"
+LATENESS = "scheduler-lateness-ms"
+
+STATED = frozenset(
+    {EPOCH, AT, DELAY, TARGET_TOPIC, TARGET_KEY, TARGET_PARTITION, CRON, TIMEZONE, MISFIRE, MISFIRE_GRACE, REPLACES}
+)
+"""What a schedule record states."""
+REPORTED = frozenset({TIMESTAMP, KEY, TOPIC, FIRE_ID, OUTCOME, REASON, REASON_DETAIL, LATENESS})
+"""What the scheduler adds to what it writes; on a schedule record they say nothing and are dropped,
+so that a consumer may send a fired message back with all its headers."""
+
+DEFAULT_RECURRING_GRACE_MS = 60_000
+LATEST_MS = 253_402_300_799_999
+"""The last millisecond of the year 9999."""
+
+_1970 = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,3})?", re.ASCII)
+_RFC3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})", re.ASCII
+)
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
+_WHOLE = re.compile(r"[0-9]{1,18}", re.ASCII)
+
+
+class _RejectedError(Exception):
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+def decode(
+    key: bytes | None,
+    value: bytes | None,
+    headers: Sequence[Header] | None,
+    *,
+    timestamp_ms: int,
+    offset: int = -1,
+) -> Schedule | Cancel | Rejected:
+    """Read a record of a schedules topic.
+
+    Never raises for what a record holds: a record that is no schedule comes back as `Rejected`.
+    """
+    given = headers or ()
+    try:
+        if not key:
+            raise _RejectedError(Reason.MISSING_KEY, "the record has no key; the key is the schedule id")
+        if value is None:
+            return Cancel(key, offset, timestamp_ms, _cancelled_version(given))
+        return _schedule(key, value, given, timestamp_ms, offset)
+    except _RejectedError as error:
+        return Rejected(key, value, list(given), offset, timestamp_ms, error.reason, str(error))
+
+
+def _cancelled_version(headers: Sequence[Header]) -> int | None:
+    for name, raw in headers:
+        if name == REPLACES:
+            return _offset(raw)
+    return None
+
+
+def _schedule(key: bytes, value: bytes, headers: Sequence[Header], timestamp_ms: int, offset: int) -> Schedule:
+    stated: dict[str, bytes | None] = {}
+    own: list[Header] = []
+    customer: list[Header] = []
+    for header in headers:
+        name = header[0]
+        if not name.startswith(PREFIX):
+            customer.append(header)
+        elif name in STATED:
+            if name in stated:
+                raise _RejectedError(Reason.REPEATED_HEADER, f"{name} is there twice")
+            stated[name] = header[1]
+            own.append(header)
+        elif name not in REPORTED:
+            raise _RejectedError(
+                Reason.UNKNOWN_HEADER, f"{name} is not known; names that begin with {PREFIX} are reserved"
+            )
+    rule = _rule(stated)
+    misfire, grace_ms = _misfire(stated, recurring=rule is not None)
+    return Schedule(
+        key=key,
+        value=value,
+        due_ms=_due(stated, rule, timestamp_ms),
+        target_topic=_target_topic(stated),
+        target_key=stated.get(TARGET_KEY),
+        target_partition=_target_partition(stated),
+        headers=customer,
+        own_headers=own,
+        timestamp_ms=timestamp_ms,
+        offset=offset,
+        rule=rule,
+        misfire=misfire,
+        grace_ms=grace_ms,
+        replaces=_offset(stated[REPLACES]) if REPLACES in stated else None,
+    )
+
+
+def _text(stated: dict[str, bytes | None], name: str, reason: Reason) -> str:
+    raw = stated[name]
+    if raw is None:
+        raise _RejectedError(reason, f"{name} is null")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise _RejectedError(Reason.NOT_UTF8, f"{name} is not UTF-8: {raw[:40]!r}") from None
+
+
+def _due(stated: dict[str, bytes | None], rule: Rule | None, timestamp_ms: int) -> int:
+    given = [name for name in (EPOCH, AT, DELAY) if name in stated]
+    if len(given) > 1:
+        raise _RejectedError(Reason.SEVERAL_DUE_TIMES, f"{' and '.join(given)}: give one of them")
+    if given == [EPOCH]:
+        text = _text(stated, EPOCH, Reason.BAD_EPOCH)
+        due_ms = epoch_ms(text)
+        if due_ms is None:
+            raise _RejectedError(
+                Reason.BAD_EPOCH,
+                f"{EPOCH}: {text[:40]!r} is not Unix seconds such as 1893456000 or 1893456000.250, up to the year 9999",
+            )
+        return due_ms
+    if given == [AT]:
+        text = _text(stated, AT, Reason.BAD_AT)
+        due_ms = parse_instant(text)
+        if due_ms is None:
+            raise _RejectedError(
+                Reason.BAD_AT,
+                f"{AT}: {text[:40]!r} is not an RFC 3339 instant with offset such as 2030-01-01T00:00:00Z, from 1970 on",
+            )
+        return due_ms
+    if given == [DELAY]:
+        try:
+            delay_ms = parse_duration(_text(stated, DELAY, Reason.BAD_DELAY))
+        except ValueError as error:
+            raise _RejectedError(Reason.BAD_DELAY, f"{DELAY}: {error}") from None
+        return timestamp_ms + delay_ms
+    if rule is None:
+        raise _RejectedError(Reason.MISSING_DUE_TIME, f"one of {EPOCH}, {AT}, {DELAY} or {CRON} is needed")
+    due_ms = rule.next_after(timestamp_ms, timestamp_ms)
+    if due_ms is None:
+        raise _RejectedError(Reason.BAD_CRON, f"{CRON}: {rule.text} never occurs")
+    return due_ms
+
+
+def epoch_ms(text: str) -> int | None:
+    """Unix milliseconds of `1893456000` or `1893456000.250`: seconds, at most three decimals. None for other texts."""
+    if _EPOCH.fullmatch(text) is None:
+        return None
+    whole, _, decimals = text.partition(".")
+    instant_ms = int(whole) * 1000 + int(decimals.ljust(3, "0") or 0)
+    return instant_ms if instant_ms <= LATEST_MS else None
+
+
+def parse_instant(text: str) -> int | None:
+    """Unix milliseconds of an RFC 3339 instant with offset, from 1970 on. None for other texts."""
+    # datetime.fromisoformat alone would also take dates without a time and times without an offset
+    if _RFC3339.fullmatch(text) is None:
+        return None
+    try:
+        since_1970 = datetime.fromisoformat(text.upper()) - _1970
+    except (ValueError, OverflowError):
+        return None  # a date such as February 30th
+    # rounded up to the millisecond: rounding down would fire early
+    return -(-since_1970 // timedelta(milliseconds=1)) if since_1970 >= timedelta() else None
+
+
+def _target_topic(stated: dict[str, bytes | None]) -> str:
+    if TARGET_TOPIC not in stated:
+        raise _RejectedError(Reason.MISSING_TARGET, f"{TARGET_TOPIC} is missing")
+    topic = _text(stated, TARGET_TOPIC, Reason.BAD_TARGET)
+    if _TOPIC.fullmatch(topic) is None or topic in (".", ".."):
+        raise _RejectedError(Reason.BAD_TARGET, f"{TARGET_TOPIC}: {topic[:60]!r} is not a topic name")
+    return topic
+
+
+def _target_partition(stated: dict[str, bytes | None]) -> int | None:
+    if TARGET_PARTITION not in stated:
+        return None
+    text = _text(stated, TARGET_PARTITION, Reason.BAD_PARTITION)
+    if _WHOLE.fullmatch(text) is None or int(text) > 2**31 - 1:
+        raise _RejectedError(Reason.BAD_PARTITION, f"{TARGET_PARTITION}: {text[:40]!r} is not a partition number")
+    return int(text)
+
+
+def _rule(stated: dict[str, bytes | None]) -> Rule | None:
+    if CRON not in stated:
+        if TIMEZONE in stated:
+            raise _RejectedError(Reason.BAD_TIMEZONE, f"{TIMEZONE} without {CRON}")
+        return None
+    expression = _text(stated, CRON, Reason.BAD_CRON)
+    timezone = _text(stated, TIMEZONE, Reason.BAD_TIMEZONE) if TIMEZONE in stated else "UTC"
+    try:
+        return parse_rule(expression, timezone)
+    except RecurrenceError as error:
+        raise _RejectedError(Reason.BAD_CRON, f"{CRON}: {error}") from None
+
+
+def _misfire(stated: dict[str, bytes | None], *, recurring: bool) -> tuple[Misfire, int | None]:
+    allowed = (Misfire.ONCE, Misfire.ALL, Misfire.SKIP) if recurring else (Misfire.FIRE, Misfire.SKIP)
+    policy = allowed[0]
+    if MISFIRE in stated:
+        text = _text(stated, MISFIRE, Reason.BAD_MISFIRE)
+        if text not in allowed:
+            raise _RejectedError(Reason.BAD_MISFIRE, f"{MISFIRE}: {text[:40]!r} is not one of {', '.join(allowed)}")
+        policy = Misfire(text)
+    grace_ms = DEFAULT_RECURRING_GRACE_MS if recurring else None
+    if MISFIRE_GRACE in stated:
+        try:
+            grace_ms = parse_duration(_text(stated, MISFIRE_GRACE, Reason.BAD_MISFIRE))
+        except ValueError as error:
+            raise _RejectedError(Reason.BAD_MISFIRE, f"{MISFIRE_GRACE}: {error}") from None
+    return policy, grace_ms
+
+
+def _offset(raw: bytes | None) -> int:
+    text = (raw or b"").decode("ascii", "replace")
+    if _WHOLE.fullmatch(text) is None:
+        raise _RejectedError(Reason.BAD_REPLACES, f"{REPLACES}: {text[:40]!r} is not an offset")
+    return int(text)
+
+
+def format_epoch(instant_ms: int) -> bytes:
+    """Unix seconds, with milliseconds only where there are any."""
+    seconds, ms = divmod(instant_ms, 1000)
+    return b"%d.%03d" % (seconds, ms) if ms else b"%d" % seconds
+
+
+def fired_headers(schedule: Schedule, topic: str, due_ms: int) -> list[Header]:
+    """Headers of the message at the target: the customer's, then what the scheduler says of it."""
+    return [
+        *schedule.headers,
+        (TIMESTAMP, b"%d" % (schedule.timestamp_ms // 1000)),
+        (KEY, schedule.key),
+        (TOPIC, topic.encode()),
+        (EPOCH, format_epoch(due_ms)),
+        (FIRE_ID, fire_id(schedule.key, due_ms).encode()),
+    ]
+
+
+def history_headers(
+    schedule: Schedule,
+    topic: str,
+    due_ms: int,
+    outcome: Outcome,
+    *,
+    lateness_ms: int,
+    reason: str | None = None,
+    detail: str | None = None,
+) -> list[Header]:
+    """Headers of the history record of one version of a schedule."""
+    headers: list[Header] = [
+        *schedule.headers,
+        *((name, raw) for name, raw in schedule.own_headers if name not in (EPOCH, AT, DELAY, REPLACES)),
+        (TIMESTAMP, b"%d" % (schedule.timestamp_ms // 1000)),
+        (KEY, schedule.key),
+        (TOPIC, topic.encode()),
+        (EPOCH, format_epoch(due_ms)),
+        (FIRE_ID, fire_id(schedule.key, due_ms).encode()),
+        (OUTCOME, outcome.value.encode()),
+        (LATENESS, b"%d" % lateness_ms),
+    ]
+    return _with_reason(headers, reason, detail)
+
+
+def rejected_headers(rejected: Rejected, topic: str) -> list[Header]:
+    """Headers of the history record of a record that is no schedule: all of its own, and why."""
+    headers: list[Header] = [
+        *(header for header in rejected.headers if header[0] not in REPORTED),
+        (TIMESTAMP, b"%d" % (rejected.timestamp_ms // 1000)),
+        (KEY, rejected.key),
+        (TOPIC, topic.encode()),
+        (OUTCOME, Outcome.REJECTED.value.encode()),
+    ]
+    return _with_reason(headers, rejected.reason, rejected.detail)
+
+
+def _with_reason(headers: list[Header], reason: str | None, detail: str | None) -> list[Header]:
+    if reason is not None:
+        headers.append((REASON, reason.encode()))
+    if detail is not None:
+        headers.append((REASON_DETAIL, detail.encode()))
+    return headers
+
+
+def tombstone_headers(replaces: int, outcome: Outcome) -> list[Header]:
+    """Headers of the tombstone that ends the version at the offset `replaces`."""
+    return [(REPLACES, b"%d" % replaces), (OUTCOME, outcome.value.encode())]
+
+
+def successor_headers(schedule: Schedule, due_ms: int, replaces: int) -> list[Header]:
+    """Headers of the version that the scheduler writes back: the same schedule, due at `due_ms`.
+
+    The due time is absolute: the record's Kafka timestamp is a new one, a delay would move with it.
+    """
+    return [
+        *schedule.headers,
+        *((name, raw) for name, raw in schedule.own_headers if name not in (EPOCH, AT, DELAY, REPLACES)),
+        (EPOCH, format_epoch(due_ms)),
+        (REPLACES, b"%d" % replaces),
+    ]
+
+
+def schedule_headers(
+    target_topic: str,
+    *,
+    due_ms: int | None = None,
+    delay: str | None = None,
+    target_key: bytes | None = None,
+    target_partition: int | None = None,
+    cron: str | None = None,
+    timezone: str | None = None,
+    misfire: Misfire | None = None,
+    misfire_grace: str | None = None,
+    headers: Sequence[Header] = (),
+) -> list[Header]:
+    """Headers of a new schedule record, as a client writes it; `decode` says whether they are sound."""
+    stated: list[tuple[str, bytes | None]] = [
+        (EPOCH, None if due_ms is None else format_epoch(due_ms)),
+        (DELAY, None if delay is None else delay.encode()),
+        (TARGET_TOPIC, target_topic.encode()),
+        (TARGET_KEY, target_key),
+        (TARGET_PARTITION, None if target_partition is None else b"%d" % target_partition),
+        (CRON, None if cron is None else cron.encode()),
+        (TIMEZONE, None if timezone is None else timezone.encode()),
+        (MISFIRE, None if misfire is None else misfire.value.encode()),
+        (MISFIRE_GRACE, None if misfire_grace is None else misfire_grace.encode()),
+    ]
+    return [*headers, *(header for header in stated if header[1] is not None)]

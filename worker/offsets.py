@@ -1,0 +1,95 @@
+"""How far a partition is done, where attempts end in any order. Pure.
+
+What is committed is the contiguous prefix: the offset of the oldest attempt that is not done. Attempts beyond it that
+are done already stand in the commit's metadata, in the same transaction as their results; so neither a long job
+holds back the results and retries of those behind it, nor does the next owner run them again.
+
+The metadata is `1;<high>;<d1>,<d2>,..`: all below `high` is done except the committed offset and, each counted from
+the one before, the offsets d1, d2 and so on. Empty metadata, or another program's, says that nothing beyond is done.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+WINDOW = 200
+"""How many attempts of a partition may be under way. 200 differences whose sum is below 2**63 have at most 17 digits
+on average, so the metadata stays under the 4096 bytes that a broker takes (offset.metadata.max.bytes)."""
+
+_FORMAT = "1"
+_METADATA = re.compile(r"1;([0-9]{1,19});((?:[0-9]{1,19}(?:,[0-9]{1,19})*)?)", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """What is committed for a partition."""
+
+    offset: int
+    metadata: str = ""
+
+
+class Progress:
+    """One partition's attempts: taken in, in the order of their offsets, and done in any order."""
+
+    def __init__(self, committed: Position | None = None) -> None:
+        self._under_way: dict[int, None] = {}  # in ascending order: records arrive so
+        self._expected: dict[int, None] = {}  # not done according to the last owner, and not seen here yet
+        self._next = self._high = 0
+        if committed is not None:
+            self._next = self._high = committed.offset
+            found = _METADATA.fullmatch(committed.metadata)
+            if found:
+                self._high = int(found[1])
+                self._expected = dict.fromkeys(_undone(committed.offset, found[2]))
+
+    def __len__(self) -> int:
+        """How many attempts are under way."""
+        return len(self._under_way)
+
+    def done(self, offset: int) -> bool:
+        """Whether the attempt is done, here or by an earlier owner."""
+        return offset < self._high and offset not in self._under_way and offset not in self._expected
+
+    def take_in(self, offset: int) -> bool:
+        """A record has arrived; tell whether there is something to do."""
+        if offset in self._under_way:
+            return False
+        # records come in order: what was expected before this one has been deleted by retention
+        for gone in [expected for expected in self._expected if expected < offset]:
+            del self._expected[gone]
+        needed = not self.done(offset)
+        self._expected.pop(offset, None)
+        self._next = max(self._next, offset + 1)
+        if needed:
+            self._under_way[offset] = None
+        return needed
+
+    def position(self, finished: Collection[int]) -> Position:
+        """What to commit once the given attempts are done too."""
+        undone = [offset for offset in (*self._under_way, *self._expected) if offset not in finished]
+        high = max(self._high, *(offset + 1 for offset in finished)) if finished else self._high
+        first = undone[0] if undone else max(self._next, high)
+        if first >= high:
+            return Position(first)
+        beyond = [first, *(offset for offset in undone[1:] if offset < high)]
+        differences = ",".join(str(later - earlier) for earlier, later in pairwise(beyond))
+        return Position(first, f"{_FORMAT};{high};{differences}")
+
+    def finish(self, finished: Collection[int]) -> None:
+        """The given attempts are done, and a committed transaction says so."""
+        for offset in finished:
+            del self._under_way[offset]
+            self._high = max(self._high, offset + 1)
+
+
+def _undone(first: int, differences: str) -> list[int]:
+    offsets = [first]
+    for difference in differences.split(",") if differences else ():
+        offsets.append(offsets[-1] + int(difference))
+    return offsets

@@ -1,0 +1,124 @@
+"""From a Kafka message to a run: the job, which run and attempt it is, and when it was due."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from scheduler import wire
+from scheduler.clock import rfc3339
+from scheduler.errors import InputError
+from scheduler.job import Job
+from scheduler.schedule import display
+
+if TYPE_CHECKING:
+    from confluent_kafka import Message
+
+    from scheduler.schedule import Header
+
+_EPOCH = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,3})?", re.ASCII)
+
+
+class Source(NamedTuple):
+    """The place of a message."""
+
+    topic: str
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        """`topic-partition@offset`."""
+        return f"{self.topic}-{self.partition}@{self.offset}"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One attempt to make. The job has its run id and intended start filled in."""
+
+    source: Source
+    job: Job
+    run_id: str
+    intended_start: str
+    """When the first attempt was due, RFC 3339: the same for every attempt."""
+    due_ms: int
+    """When this attempt was due."""
+    headers: list[Header] = field(default_factory=list)
+    """The customer's; they travel with a retry and a dead letter."""
+
+    def log_fields(self) -> dict[str, object]:
+        """What every event of the attempt is told with."""
+        return {
+            "cluster": self.job.cluster,
+            "job": self.job.job,
+            "id": self.job.id,
+            "run_id": self.run_id,
+            "attempt": self.job.attempt,
+            "max_attempts": self.job.max_attempts,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Poison:
+    """A message that is not a job, as it came, and why."""
+
+    source: Source
+    key: bytes | None
+    value: bytes | None
+    headers: list[Header]
+    timestamp_ms: int
+    reason: str
+
+
+def read(message: Message, cluster: str) -> Run | Poison:
+    """Read a message of the cluster's topic; never raises for what it holds.
+
+    The cluster is the topic's: a job that names another one was sent here, and is retried here.
+    """
+    source = Source(message.topic() or "", _whole(message.partition()), _whole(message.offset()))
+    timestamp_ms = max(0, message.timestamp()[1])
+    value = _bytes(message.value())
+    key = _bytes(message.key())
+    headers: list[Header] = []
+    try:
+        # once only: a second call on a message whose header names are not UTF-8 crashes the process
+        headers = _headers(message)
+        return _run(source, value, headers, timestamp_ms, cluster)
+    except InputError as error:
+        return Poison(source, key, value, headers, timestamp_ms, str(error))
+
+
+def _run(source: Source, value: bytes | None, headers: list[Header], timestamp_ms: int, cluster: str) -> Run:
+    if value is None:
+        raise InputError("the message has no value; a job is JSON")
+    job = Job.from_json(value)
+    reported = {name: raw for name, raw in headers if name in (wire.FIRE_ID, wire.EPOCH)}
+    due_ms = _instant(reported[wire.EPOCH]) if wire.EPOCH in reported else timestamp_ms
+    run_id = job.run_id or display(reported.get(wire.FIRE_ID)) or str(source)
+    intended_start = job.intended_start or rfc3339(due_ms)
+    known = {"cluster": cluster, "run_id": run_id, "intended_start": intended_start}
+    customer = [header for header in headers if not header[0].startswith(wire.PREFIX)]
+    return Run(source, job.model_copy(update=known), run_id, intended_start, due_ms, customer)
+
+
+def _headers(message: Message) -> list[Header]:
+    try:
+        found = message.headers() or []
+    except UnicodeDecodeError as error:
+        raise InputError(f"a header's name is not UTF-8: {error}") from None
+    return [(name, raw.encode() if isinstance(raw, str) else raw) for name, raw in found]
+
+
+def _instant(raw: bytes | None) -> int:
+    text = display(raw)
+    if _EPOCH.fullmatch(text) is None:
+        raise InputError(f"{wire.EPOCH}: {text[:40]!r} is not Unix seconds such as 1893456000 or 1893456000.250")
+    return round(float(text) * 1000)
+
+
+def _bytes(raw: str | bytes | None) -> bytes | None:
+    return raw.encode() if isinstance(raw, str) else raw
+
+
+def _whole(number: int | None) -> int:
+    return -1 if number is None else number
