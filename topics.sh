@@ -78,13 +78,21 @@ plan() { # one topic a line: name, then its settings
     echo "${DEAD_LETTER_TOPIC:-dead-letters} dead-letters"
     echo "${RESULTS_TOPIC:-results} results"
     for name in $(names "${CLUSTERS:-cluster-a,cluster-b}"); do printf '%s cluster\n' "$name" "$name-retry"; done
-  } | while read -r name kind; do echo "$name" $(settings "$kind"); done
+  } | while read -r name kind; do echo "$name" "$(settings "$kind" | paste -s -d ' ' -)"; done
 }
 
 tool() { # tool NAME ARGUMENT...: one of Kafka's own scripts, against the broker
-  local name=$1
+  local name=$1 said
   shift
-  "$TOOLS/$name" --bootstrap-server "$BOOTSTRAP_SERVERS" ${COMMAND_CONFIG:+--command-config "$COMMAND_CONFIG"} "$@"
+  # They write their errors to standard output. They get no input, or they would eat the plan.
+  if said=$("$TOOLS/$name" --bootstrap-server "$BOOTSTRAP_SERVERS" \
+    ${COMMAND_CONFIG:+--command-config "$COMMAND_CONFIG"} "$@" </dev/null); then
+    echo "$said"
+  else
+    said=$(grep -m 1 '^Error' <<<"$said" || tail -n 3 <<<"$said")
+    echo "topics.sh: $name $1 failed at $BOOTSTRAP_SERVERS: $said" >&2
+    return 1
+  fi
 }
 
 report() { # report TOPIC SETTING...: what the broker says otherwise; the settings in force come on standard input
@@ -108,8 +116,14 @@ done
 
 case ${1:-} in
 '') ;;
---print) plan && exit ;;
-*) sed -n '2,5p' "$0" >&2 && exit 2 ;;
+--print)
+  plan
+  exit
+  ;;
+*)
+  sed -n '2,5p' topics.sh >&2
+  exit 2
+  ;;
 esac
 
 TOOLS=
@@ -125,19 +139,17 @@ if [ -z "$TOOLS" ]; then
 fi
 
 existing=$(tool kafka-topics.sh --list)
-plan | { # the tools must not read the plan: they get no input
-  known=
-  while read -r topic wanted; do
-    if grep -qxF "$topic" <<<"$existing"; then
-      known=${known:-$(tool kafka-configs.sh --describe --all --entity-type topics </dev/null)}
-      echo "$topic: exists"
-      # shellcheck disable=SC2086 # the settings are words
-      report "$topic" $wanted <<<"$known"
-    else
-      # shellcheck disable=SC2046,SC2086
-      tool kafka-topics.sh --create --if-not-exists --topic "$topic" --partitions "$PARTITIONS" \
-        --replication-factor "$REPLICATION_FACTOR" $(printf ' --config %s' $wanted) </dev/null >/dev/null
-      echo "$topic: created"
-    fi
-  done
-}
+known=
+plan | while read -r topic wanted; do
+  if grep -qxF "$topic" <<<"$existing"; then
+    known=${known:-$(tool kafka-configs.sh --describe --all --entity-type topics)}
+    echo "$topic: exists"
+    # shellcheck disable=SC2086 # the settings are words
+    report "$topic" $wanted <<<"$known"
+  else
+    # shellcheck disable=SC2046,SC2086
+    tool kafka-topics.sh --create --if-not-exists --topic "$topic" --partitions "$PARTITIONS" \
+      --replication-factor "$REPLICATION_FACTOR" $(printf ' --config %s' $wanted) >/dev/null
+    echo "$topic: created"
+  fi
+done

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from planner.plan import Action
+from planner.plan import Cancel, Change, Create, Keep
 from scheduler.records import Write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from planner.plan import Plan, Step
+    from planner.plan import Plan
 
 
 class Writer(Protocol):
@@ -40,19 +40,16 @@ def plan_writes(plan: Plan, topic: str) -> list[Write]:
     What replaces or cancels a schedule goes to the partition where it stands; the key's hash decides for
     a new one only.
     """
-    return [_write(step, topic) for step in plan.steps if step.action is not Action.KEEP]
+    return [_write(step, topic) for step in plan.steps if not isinstance(step, Keep)]
 
 
-def _write(step: Step, topic: str) -> Write:
-    at = step.current
-    if step.desired is None:
-        if at is None:
-            raise AssertionError("a step without a desired and a current schedule")
-        return Write(at.topic, at.schedule.key, None, partition=at.partition)
-    return Write(
-        topic if at is None else at.topic,
-        step.desired.key,
-        step.desired.payload,
-        step.desired.headers(step.due_ms),
-        None if at is None else at.partition,
-    )
+def _write(step: Create | Change | Cancel, topic: str) -> Write:
+    match step:
+        case Create(desired, due_ms):
+            return Write(topic, desired.key, desired.payload, desired.headers(due_ms))
+        case Change(desired, current, due_ms):
+            return Write(
+                current.topic, desired.key, desired.payload, desired.headers(due_ms), partition=current.partition
+            )
+        case Cancel(current):
+            return Write(current.topic, current.schedule.key, None, partition=current.partition)

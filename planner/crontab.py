@@ -105,7 +105,9 @@ class _Reader:
         else:
             close = get_close_matches(name, [NAME, *READERS], n=1, cutoff=_LIKENESS)
             if close:
-                self._note(number, variable, f"{name} is a variable for the commands; if you meant {close[0]}, write that")
+                self._note(
+                    number, variable, f"{name} is a variable for the commands; if you meant {close[0]}, write that"
+                )
             self._environment = {**self._environment, name: value}
 
     def _setting(self, number: int, variable: Variable) -> None:
@@ -162,7 +164,11 @@ def _decode(raw: bytes) -> str:
         raise LineError(column, f"byte {raw[error.start]:#04x} is not UTF-8; save the file as UTF-8") from None
     for column, character in enumerate(line, 1):
         if character < " " and character != "\t":
-            kind = "a carriage return inside the line" if character == "\r" else f"control character U+{ord(character):04X}"
+            kind = (
+                "a carriage return inside the line"
+                if character == "\r"
+                else f"control character U+{ord(character):04X}"
+            )
             raise LineError(column, f"{kind}; remove it")
     return line
 

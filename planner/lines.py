@@ -11,7 +11,7 @@ TIME_FIELDS = 5
 _VARIABLE = re.compile(r"""(?:(?P<quote>["'])(?P<quoted>.*?)(?P=quote)|(?P<bare>[A-Za-z_][^ \t=]*))[ \t]*=[ \t]*""")
 _WORD = re.compile(r"[^ \t]+")
 _WEEKDAY = "(?:sun|mon|tue|wed|thu|fri|sat)"
-_SIXTH_FIELD = re.compile(rf"[*?0-9][0-9*?,/#LW-]*|{_WEEKDAY}(?:[-,#]{_WEEKDAY})+", re.IGNORECASE)
+_FIELD_TOO_MANY = re.compile(rf"[*?0-9][0-9*?,/#LW-]*|{_WEEKDAY}(?:[-,#]{_WEEKDAY})+", re.IGNORECASE)
 _COMMAND_PART = re.compile(r"(?:[^\\%]+|\\.|\\$)*")
 _ESCAPED_IN_COMMAND = re.compile(r"\\([\\%])")
 
@@ -75,16 +75,15 @@ def read_variable(line: str) -> Variable | None:
 def split_time(line: str) -> Timed:
     """Split a line after its time fields: five, or an `@` name and what belongs to it.
 
-    A sixth word that looks like a time field is taken for one, so that lines of a dialect with seconds or
-    years are refused, rather than run as a command named `*`.
+    A further word that looks like a time field is taken for one, so that lines of a dialect with seconds or
+    years, or of an anacrontab, are refused rather than run as a command named `*`.
     """
     words = list(_WORD.finditer(line))
     count = TIME_FIELDS
     if words[0].group().startswith("@"):
         count = 2 if words[0].group() == "@every" else 1
-    else:
-        while count < len(words) and _SIXTH_FIELD.fullmatch(words[count].group()):
-            count += 1
+    while count < len(words) and _FIELD_TOO_MANY.fullmatch(words[count].group()):
+        count += 1
     begin, end = words[0].start(), words[min(count, len(words)) - 1].end()
     at = words[count].start() if count < len(words) else len(line)
     return Timed(line[begin:end], begin + 1, line[at:], at + 1)
@@ -98,10 +97,10 @@ def split_word(text: str) -> tuple[str, str]:
 
 
 def split_input(text: str) -> tuple[str, str | None]:
-    """Split a command from its standard input, as Debian cron does.
+    r"""Split a command from its standard input, as Debian cron does.
 
-    The first `%` ends the command. In the command `\\%` is `%` and `\\\\` is one backslash; in the input `%`
-    is a new line and `\\%` is `%`. The input ends with a new line. None: there is no input.
+    The first `%` ends the command. In the command `\%` is `%` and `\\` is one backslash; in the input `%`
+    is a new line and `\%` is `%`. The input ends with a new line. None: there is no input.
     """
     match = _COMMAND_PART.match(text)
     end = match.end() if match else 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from scheduler.clock import rfc3339
@@ -17,25 +16,39 @@ if TYPE_CHECKING:
     from scheduler.records import Stored
 
 
-class Action(StrEnum):
-    """What becomes of a schedule."""
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Nothing is in force for an entry; it will first fire at `due_ms`."""
 
-    CREATE = "create"
-    CHANGE = "change"
-    CANCEL = "cancel"
-    KEEP = "keep"
+    desired: Standing
+    due_ms: int
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One schedule's part of a plan; `due_ms` is when it fires next, or would have."""
+class Change:
+    """Something else is in force for an entry; the new version will next fire at `due_ms`."""
 
-    action: Action
+    desired: Standing
+    current: Stored
     due_ms: int
-    desired: Standing | None
-    """None for a cancel."""
-    current: Stored | None
-    """None for a create."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """What should be in force is."""
+
+    desired: Standing
+    current: Stored
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Something is in force that the crontab does not state."""
+
+    current: Stored
+
+
+Step = Create | Change | Keep | Cancel
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +57,9 @@ class Plan:
 
     steps: tuple[Step, ...]
 
-    def count(self, action: Action) -> int:
-        """How many steps do that."""
-        return sum(step.action is action for step in self.steps)
-
-    @property
-    def changes(self) -> bool:
-        """Whether applying it writes anything."""
-        return any(step.action is not Action.KEEP for step in self.steps)
+    def count(self, kind: type[Step]) -> int:
+        """How many steps are of that kind."""
+        return sum(isinstance(step, kind) for step in self.steps)
 
 
 def make_plan(desired: Sequence[Standing], snapshot: Snapshot, now_ms: int) -> Plan:
@@ -68,17 +76,18 @@ def make_plan(desired: Sequence[Standing], snapshot: Snapshot, now_ms: int) -> P
     for stored in snapshot.foreign:
         if stored.schedule.key in wanted:
             raise InputError(
-                f"the schedule {stored.schedule.schedule_id} in {stored.topic} was not written from this crontab; "
+                f"the schedule {stored.schedule.schedule_id} on {stored.topic} was not written by this source; "
                 f"choose another --source, or cancel it"
             )
     current: dict[bytes, Stored] = {}
     surplus: list[Stored] = []
     for stored in snapshot.own:
         standing = wanted.get(stored.schedule.key)
-        other = current.get(stored.schedule.key)
         if standing is None:
             surplus.append(stored)
-        elif other is None:
+            continue
+        other = current.get(stored.schedule.key)
+        if other is None:
             current[stored.schedule.key] = stored
         elif standing.matches(stored.schedule) and not standing.matches(other.schedule):
             current[stored.schedule.key] = stored
@@ -88,20 +97,19 @@ def make_plan(desired: Sequence[Standing], snapshot: Snapshot, now_ms: int) -> P
     return Plan(
         (
             *(_step(standing, current.get(standing.key), now_ms) for standing in desired),
-            *(Step(Action.CANCEL, stored.schedule.due_ms, None, stored) for stored in surplus),
+            *(Cancel(stored) for stored in surplus),
         )
     )
 
 
 def _step(standing: Standing, current: Stored | None, now_ms: int) -> Step:
     if current is None:
-        return Step(Action.CREATE, _next(standing, now_ms), standing, None)
-    due_ms = current.schedule.due_ms
+        return Create(standing, _next(standing, now_ms))
     if standing.matches(current.schedule):
-        return Step(Action.KEEP, due_ms, standing, current)
-    if not standing.keeps_time(current.schedule):
-        due_ms = _next(standing, now_ms)
-    return Step(Action.CHANGE, due_ms, standing, current)
+        return Keep(standing, current)
+    if standing.keeps_time(current.schedule):
+        return Change(standing, current, current.schedule.due_ms)
+    return Change(standing, current, _next(standing, now_ms))
 
 
 def _next(standing: Standing, now_ms: int) -> int:

@@ -75,9 +75,7 @@ def run_command() -> int:
 @cli.command(
     epilog=examples("scheduler topics", "scheduler topics --create", "PARTITIONS=32 scheduler topics --create")
     + "\n\n"
-    + environment_help(
-        *BROKER, "dead_letter_topic", "results_topic", "clusters", "partitions", "replication_factor"
-    ),
+    + environment_help(*BROKER, "dead_letter_topic", "results_topic", "clusters", "partitions", "replication_factor"),
 )
 @click.option("--create", is_flag=True, help="Create those that are missing, with the settings they need.")
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
@@ -126,8 +124,8 @@ def topics(*, create: bool, as_json: bool) -> int:
                 for row in rows
             ],
         )
-    for name, error in refused.items():
-        click.echo(f"scheduler: {name}: {error.str()} ({error.name()})", err=True)
+    for name, refusal in refused.items():
+        click.echo(f"scheduler: {name}: {refusal.str()} ({refusal.name()})", err=True)
     return ExitCode.FAILED if any(row["state"] == "missing" for row in rows) else ExitCode.OK
 
 
@@ -143,7 +141,9 @@ class _Since(click.ParamType[int]):
         try:
             return SystemClock().now_ms() - parse_duration(value)
         except ValueError:
-            self.fail(f"{value!r} is neither an instant such as 2030-01-01T00:00:00Z nor a duration such as 2h", param, ctx)
+            self.fail(
+                f"{value!r} is neither an instant such as 2030-01-01T00:00:00Z nor a duration such as 2h", param, ctx
+            )
 
 
 @cli.command(
@@ -221,4 +221,3 @@ def _follow(events: Any, limit: int | None, stop: threading.Event, *, as_json: b
 def main() -> None:
     """The console script."""
     run(cli, "scheduler")
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from confluent_kafka import Message
 
     from scheduler.schedule import Header
+
+_WHOLE = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -96,4 +99,4 @@ def _epoch_ms(text: str | None) -> int | None:
 
 
 def _whole(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isascii() and text.lstrip("-").isdigit() else None
+    return None if text is None or _WHOLE.fullmatch(text) is None else int(text)

@@ -30,6 +30,7 @@ EVENT_OF = {
     Outcome.UNDELIVERABLE: "undeliverable",
 }
 
+
 class SchedulerMetrics:
     """Told by the owners of partitions; labels have few values, never a schedule id."""
 

@@ -125,7 +125,7 @@ class Rejected:
 
 
 def display(raw: bytes | None) -> str:
-    """Bytes as text for logs, tables and JSON; what is not UTF-8 is written as `\\xNN`."""
+    r"""Bytes as text for logs, tables and JSON; what is not UTF-8 is written as `\xNN`."""
     return "" if raw is None else raw.decode("utf-8", "backslashreplace")
 
 

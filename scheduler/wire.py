@@ -54,9 +54,13 @@ LATEST_MS = 253_402_300_799_999
 
 _1970 = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,3})?", re.ASCII)
+_HOUR_MINUTE = "(?:[01][0-9]|2[0-3]):[0-5][0-9]"
 _RFC3339 = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})", re.ASCII
+    rf"([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})[Tt ]"
+    rf"({_HOUR_MINUTE}):([0-5][0-9]|60)(?:\.([0-9]{{1,9}}))?([Zz]|[+-]{_HOUR_MINUTE})",
+    re.ASCII,
 )
+_DAY_MS = 86_400_000
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
 _WHOLE = re.compile(r"[0-9]{1,18}", re.ASCII)
 
@@ -81,7 +85,8 @@ def decode(
     """
     given = headers or ()
     try:
-        if not key:
+        # an empty key is no id, but its tombstone must not be one more refusal to be answered by a tombstone
+        if key is None or (not key and value is not None):
             raise _RejectedError(Reason.MISSING_KEY, "the record has no key; the key is the schedule id")
         if value is None:
             return Cancel(key, offset, timestamp_ms, _cancelled_version(given))
@@ -112,7 +117,7 @@ def _schedule(key: bytes, value: bytes, headers: Sequence[Header], timestamp_ms:
             own.append(header)
         elif name not in REPORTED:
             raise _RejectedError(
-                Reason.UNKNOWN_HEADER, f"{name} is not known; names that begin with {PREFIX} are reserved"
+                Reason.UNKNOWN_HEADER, f"{name[:80]} is not known; names that begin with {PREFIX} are reserved"
             )
     rule = _rule(stated)
     misfire, grace_ms = _misfire(stated, recurring=rule is not None)
@@ -163,7 +168,7 @@ def _due(stated: dict[str, bytes | None], rule: Rule | None, timestamp_ms: int) 
         if due_ms is None:
             raise _RejectedError(
                 Reason.BAD_AT,
-                f"{AT}: {text[:40]!r} is not an RFC 3339 instant with offset such as 2030-01-01T00:00:00Z, from 1970 on",
+                f"{AT}: {text[:40]!r} is not an RFC 3339 instant with offset, from 1970 on: 2030-01-01T00:00:00Z",
             )
         return due_ms
     if given == [DELAY]:
@@ -171,6 +176,10 @@ def _due(stated: dict[str, bytes | None], rule: Rule | None, timestamp_ms: int) 
             delay_ms = parse_duration(_text(stated, DELAY, Reason.BAD_DELAY))
         except ValueError as error:
             raise _RejectedError(Reason.BAD_DELAY, f"{DELAY}: {error}") from None
+        if timestamp_ms < 0:
+            raise _RejectedError(Reason.BAD_DELAY, f"{DELAY}: the record has no Kafka timestamp to count from")
+        if timestamp_ms + delay_ms > LATEST_MS:
+            raise _RejectedError(Reason.BAD_DELAY, f"{DELAY}: counted from the record's timestamp, after the year 9999")
         return timestamp_ms + delay_ms
     if rule is None:
         raise _RejectedError(Reason.MISSING_DUE_TIME, f"one of {EPOCH}, {AT}, {DELAY} or {CRON} is needed")
@@ -190,16 +199,22 @@ def epoch_ms(text: str) -> int | None:
 
 
 def parse_instant(text: str) -> int | None:
-    """Unix milliseconds of an RFC 3339 instant with offset, from 1970 on. None for other texts."""
+    """Unix milliseconds of an RFC 3339 instant with offset, from 1970 to 9999. None for other texts."""
     # datetime.fromisoformat alone would also take dates without a time and times without an offset
-    if _RFC3339.fullmatch(text) is None:
+    match = _RFC3339.fullmatch(text)
+    if match is None:
         return None
+    date, minute, second, fraction, offset = match.groups(default="")
     try:
-        since_1970 = datetime.fromisoformat(text.upper()) - _1970
-    except (ValueError, OverflowError):
+        since_1970 = datetime.fromisoformat(f"{date}T{minute}:00{offset.upper()}") - _1970
+    except ValueError:
         return None  # a date such as February 30th
+    instant_ms = since_1970 // timedelta(milliseconds=1) + int(second) * 1000
+    if second == "60" and instant_ms % _DAY_MS:
+        return None  # a leap second ends a day in UTC; Unix time gives it the number of the next day's first
     # rounded up to the millisecond: rounding down would fire early
-    return -(-since_1970 // timedelta(milliseconds=1)) if since_1970 >= timedelta() else None
+    instant_ms += -(-int(fraction.ljust(9, "0")) // 1_000_000)
+    return instant_ms if 0 <= instant_ms <= LATEST_MS else None
 
 
 def _target_topic(stated: dict[str, bytes | None]) -> str:
@@ -230,7 +245,15 @@ def _rule(stated: dict[str, bytes | None]) -> Rule | None:
     try:
         return parse_rule(expression, timezone)
     except RecurrenceError as error:
+        _check_timezone(timezone)
         raise _RejectedError(Reason.BAD_CRON, f"{CRON}: {error}") from None
+
+
+def _check_timezone(timezone: str) -> None:
+    try:
+        parse_rule("* * * * *", timezone)
+    except RecurrenceError as error:
+        raise _RejectedError(Reason.BAD_TIMEZONE, f"{TIMEZONE}: {error}") from None
 
 
 def _misfire(stated: dict[str, bytes | None], *, recurring: bool) -> tuple[Misfire, int | None]:

@@ -8,16 +8,16 @@ Stopping is TERM to all its processes, a grace, and KILL to those that are left.
 from __future__ import annotations
 
 import os
-import selectors
 import signal
 import subprocess
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from scheduler.durations import format_duration
 from worker.output import Capture, Output
 from worker.processes import MARK, Family
+from worker.watch import LOOK_SECONDS, Watch
 
 if TYPE_CHECKING:
     import threading
@@ -29,10 +29,6 @@ SHELL = "/bin/sh"
 GRACE_SECONDS = 5.0
 OUTPUT_GRACE_SECONDS = 1.0
 """How long output is read after the main process has ended, where a process in the background holds the pipe."""
-LOOK_SECONDS = 0.1
-"""How often a request to stop, and while stopping the survivors, are looked at."""
-UNNOTICED_EXIT_SECONDS = 0.01
-"""How often the exit is looked for where the system has no pidfd that would tell."""
 UNKILLABLE_SECONDS = 10.0
 """How long after KILL a process may hang in the kernel before the slot is used again without it."""
 CHUNK_BYTES = 64 * 1024
@@ -103,7 +99,7 @@ class Execution:
             return Ended(Outcome.FAILED, f"could not start: {error}", self._capture.close())
         self._family.lead_by(process)
         try:
-            with _Watch(process) as watch:
+            with Watch(process) as watch:
                 self._attend(process, watch)
         finally:
             for pipe in (process.stdin, process.stdout):
@@ -123,7 +119,7 @@ class Execution:
             start_new_session=True,
         )
 
-    def _attend(self, process: subprocess.Popen[bytes], watch: _Watch) -> None:
+    def _attend(self, process: subprocess.Popen[bytes], watch: Watch) -> None:
         timeout = self._command.timeout_seconds
         timeout_at = NEVER if timeout is None else self._clock.monotonic() + timeout
         output_until = NEVER
@@ -147,24 +143,24 @@ class Execution:
             elif self._stop.is_set():
                 self._begin_stop(Outcome.KILLED, now)
 
-    def _transfer(self, pipe: object, process: subprocess.Popen[bytes], watch: _Watch) -> None:
+    def _transfer(self, pipe: IO[bytes], process: subprocess.Popen[bytes], watch: Watch) -> None:
         if pipe is process.stdout:
-            chunk = os.read(process.stdout.fileno(), CHUNK_BYTES)
+            chunk = os.read(pipe.fileno(), CHUNK_BYTES)
             if chunk:
                 self._capture.feed(chunk)
             else:
-                watch.forget(process.stdout)
-        elif pipe is process.stdin:
-            try:
-                written = os.write(process.stdin.fileno(), self._input[:CHUNK_BYTES])
-            except BrokenPipeError:
-                written = len(self._input)  # the command does not want the rest
-            self._input = self._input[written:]
-            if not self._input:
-                watch.forget(process.stdin)
-                process.stdin.close()
+                watch.forget(pipe)
+            return
+        try:
+            written = os.write(pipe.fileno(), self._input[:CHUNK_BYTES])
+        except BrokenPipeError:
+            written = len(self._input)  # the command does not want the rest
+        self._input = self._input[written:]
+        if not self._input:
+            watch.forget(pipe)
+            pipe.close()
 
-    def _drain(self, process: subprocess.Popen[bytes], watch: _Watch) -> None:
+    def _drain(self, process: subprocess.Popen[bytes], watch: Watch) -> None:
         """Read what is there already, at most what a pipe holds."""
         for _ in range(16):
             ready = [pipe for pipe in watch.ready(0) if pipe is process.stdout]
@@ -202,53 +198,6 @@ class Execution:
             return Ended(Outcome.KILLED, f"killed by {name}", output, None, name)
         outcome = Outcome.SUCCEEDED if code == 0 else Outcome.FAILED
         return Ended(outcome, f"exit {code}", output, exit_code)
-
-
-class _Watch:
-    """Waits for the pipes and the exit of a process."""
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._selector = selectors.DefaultSelector()
-        self._pipes: set[object] = set()
-        self._output = process.stdout
-        self._pidfd = -1
-        for pipe, events in ((process.stdout, selectors.EVENT_READ), (process.stdin, selectors.EVENT_WRITE)):
-            if pipe is not None:
-                os.set_blocking(pipe.fileno(), False)
-                self._selector.register(pipe, events)
-                self._pipes.add(pipe)
-        try:
-            self._pidfd = os.pidfd_open(process.pid)
-            self._selector.register(self._pidfd, selectors.EVENT_READ)
-        except (AttributeError, OSError):
-            self._pidfd = -1  # macOS, an old kernel, or a sandbox without it: the exit is looked for instead
-
-    @property
-    def reading(self) -> bool:
-        """Whether the output has not ended."""
-        return self._output in self._pipes
-
-    def ready(self, seconds: float) -> list[object]:
-        """Wait a little, at most the given seconds, and return what can be read or written."""
-        longest = LOOK_SECONDS if self._pidfd >= 0 else UNNOTICED_EXIT_SECONDS
-        found = [key.fileobj for key, _ in self._selector.select(max(0.0, min(longest, seconds)))]
-        if self._pidfd in found:
-            # said once is enough: it stays readable, and would turn the wait into a spin
-            self._selector.unregister(self._pidfd)
-        return found
-
-    def forget(self, pipe: object) -> None:
-        """Wait for this one no longer."""
-        self._pipes.discard(pipe)
-        self._selector.unregister(pipe)  # type: ignore[arg-type]  # it is what was registered
-
-    def __enter__(self) -> _Watch:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._selector.close()
-        if self._pidfd >= 0:
-            os.close(self._pidfd)
 
 
 def _signal_name(number: int) -> str:

@@ -14,7 +14,7 @@ import os
 import uuid
 from typing import TYPE_CHECKING
 
-import psutil
+import psutil  # type: ignore[import-untyped]  # its types are a package of their own
 
 if TYPE_CHECKING:
     import signal
@@ -74,4 +74,3 @@ def _runs(process: psutil.Process) -> bool:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.Error:
         return False
-

@@ -1,8 +1,8 @@
 """What is written of an attempt that ended, and of a message that is no job. Pure.
 
-A **result** (results topic, key = run id) is a JSON object: `run_id`, `id`, `job`, `cluster`, `attempt`, `max_attempts`,
-`intended_start`, `due`, `started`, `ended` (RFC 3339), `outcome`, `exit`, `exit_code`, `signal`, `error`, `then`
-(`retry`, `dead-letter` or null), `retry_at`, `output`, `output_bytes`, `worker`.
+A **result** (results topic, key = run id) is a JSON object: `run_id`, `id`, `job`, `cluster`, `attempt`,
+`max_attempts`, `intended_start`, `due`, `started`, `ended` (RFC 3339), `outcome`, `exit`, `exit_code`, `signal`,
+`error`, `then` (`retry`, `dead-letter` or null), `retry_at`, `output`, `output_bytes`, `worker`.
 
 A **retry** is a schedule (key = `<run id>#<attempt>`) of the job, due after its delay, to the cluster's retry topic.
 
@@ -49,9 +49,7 @@ class Books:
     @classmethod
     def of(cls, settings: Settings, *, cluster: str, worker: str) -> Books:
         """The topics that the settings name; retries go to the first of the schedules topics."""
-        return cls(
-            settings.schedules_topics[0], settings.results_topic, settings.dead_letter_topic, cluster, worker
-        )
+        return cls(settings.schedules_topics[0], settings.results_topic, settings.dead_letter_topic, cluster, worker)
 
     def records(self, entry: Finished | Poison, *, brief: bool = False) -> list[Write]:
         """All records of one entry.
@@ -133,9 +131,7 @@ class Books:
         return Write(self.dead_letter_topic, poison.key, None if brief else poison.value, headers)
 
 
-_DEAD_LETTER = frozenset(
-    {DEAD_LETTER_REASON, DEAD_LETTER_FIRST_FAILURE, DEAD_LETTER_LAST_FAILURE, DEAD_LETTER_SOURCE}
-)
+_DEAD_LETTER = frozenset({DEAD_LETTER_REASON, DEAD_LETTER_FIRST_FAILURE, DEAD_LETTER_LAST_FAILURE, DEAD_LETTER_SOURCE})
 
 
 def _dead_letter_headers(reason: str, first: str, last: str, source: str) -> list[Header]:

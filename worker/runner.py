@@ -6,8 +6,9 @@ All carry `cluster`, `job`, `id`, `run_id`, `attempt`, `max_attempts`.
 - `job started`: `late_ms`, from when this attempt was due to its start.
 - `job output`: `line`.
 - `run finished`: `outcome` (`succeeded`, `failed`, `timed-out`, `killed`), `exit` (`exit 0`, `killed by SIGTERM`,
-  `timed out after 2s`, ..), `late_ms`, `seconds`, `last_line` of the output that is not blank (at most 200 characters),
-  and `then`: null, `retry in 4.0s`, `dead letter`, or `given back` where the worker had to stop it and another takes over.
+  `timed out after 2s`, ..), `late_ms`, `seconds`, `last_line` of the output that is not blank (at most 200
+  characters), and `then`: null, `retry in 4.0s`, `dead letter`, or `given back` where the worker had to stop it
+  and another takes over.
 """
 
 from __future__ import annotations
@@ -24,9 +25,8 @@ from worker.attempts import DeadLetter, RetryAt, after
 from worker.execution import Command, Ended, Execution, Outcome
 
 if TYPE_CHECKING:
-    import random
     import threading
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from scheduler.clock import Clock
     from worker.metrics import Metrics
@@ -57,7 +57,7 @@ class Runner:
         self,
         *,
         clock: Clock,
-        jitter: random.Random,
+        jitter: Callable[[], float],
         metrics: Metrics,
         grace_seconds: float,
         environment: Mapping[str, str] = os.environ,
@@ -126,7 +126,7 @@ class Runner:
         failure = FailedAttempt(
             attempt=run.job.attempt, started=rfc3339(started_ms), ended=rfc3339(ended_ms), error=error_text(ended)
         )
-        then = after(run.job, failure, now_ms=self._clock.now_ms(), jitter=self._jitter.random())
+        then = after(run.job, failure, now_ms=self._clock.now_ms(), jitter=self._jitter())
         return Finished(run, ended, started_ms, ended_ms, then)
 
 

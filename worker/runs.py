@@ -32,9 +32,9 @@ class Source(NamedTuple):
         return f"{self.topic}-{self.partition}@{self.offset}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Run:
-    """One attempt to make. The job has its run id and intended start filled in."""
+    """One attempt to make, equal only to itself. The job has its run id and intended start filled in."""
 
     source: Source
     job: Job
@@ -58,7 +58,7 @@ class Run:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Poison:
     """A message that is not a job, as it came, and why."""
 

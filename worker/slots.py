@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
 from typing import TYPE_CHECKING
@@ -14,10 +13,6 @@ if TYPE_CHECKING:
 
     from worker.runner import Finished
     from worker.runs import Run
-
-log = logging.getLogger("worker")
-
-Perform = "Callable[[Run, threading.Event], Finished]"
 
 
 class Slots:
@@ -83,12 +78,13 @@ class Slots:
 
     def _serve(self) -> None:
         while True:
+            stop = threading.Event()
             with self._changed:
-                while not self._closed and (run := self._lanes.take()) is None:
+                while (run := self._lanes.take()) is None:
+                    if self._closed:
+                        return
                     self._changed.wait()
-                if self._closed:
-                    return
-                stop = self._running[run] = threading.Event()
+                self._running[run] = stop
             try:
                 ended: Finished | BaseException = self._perform(run, stop)
             except BaseException as error:  # noqa: BLE001 - it is raised again in the poll loop, which ends the worker

@@ -23,7 +23,7 @@ def feed(engine: PartitionEngine, message: Message) -> None:
         return
     key = message.key()
     value = message.value()
-    if value is None and engine.has_no_use_for_tombstone(key):
+    if value is None and key is not None and engine.has_no_use_for_tombstone(key):
         return
     timestamp_ms = max(0, message.timestamp()[1])
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -253,10 +254,8 @@ class Owner:
             if not batch:
                 return
             self._settle(batch)
-            try:
+            with suppress(Empty):
                 self._apply(self._inbox.get_nowait())
-            except Empty:
-                pass
 
     def _settle(self, batch: list[Settlement]) -> None:
         started = self._clock.monotonic()

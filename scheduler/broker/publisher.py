@@ -75,7 +75,7 @@ class Publisher:
             self._produce(producer, outs)
             producer.commit_transaction(COMMIT_SECONDS)
         except KafkaException as error:
-            cause = self._fault or error.args[0]
+            cause = self._cause(error.args[0])
             failure = PublishError(kind(error.args[0]), str(cause), poison(cause))
         if failure is None and self._clock.monotonic() - started > COMMIT_SECONDS:
             failure = PublishError(Kind.ABORTABLE, f"the transaction took longer than {COMMIT_SECONDS:g} s")
@@ -99,6 +99,10 @@ class Publisher:
                     producer.poll(0.05)  # the local queue is full: let some of it go out
                 else:
                     break
+
+    def _cause(self, error: KafkaError) -> KafkaError:
+        """What a record was refused for; the commit itself only says that one was."""
+        return self._fault or error
 
     def _delivered(self, error: KafkaError | None, _message: Message) -> None:
         if error is not None and (self._fault is None or self._fault.code() in _CONSEQUENCES):

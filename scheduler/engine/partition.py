@@ -28,12 +28,36 @@ if TYPE_CHECKING:
 class _Open:
     """Something about a key that a transaction has yet to say: a cancel, a refusal, or a hidden version.
 
-    A record of an owner that replaces `settled_by` or newer has said it.
+    An owner says all that is open about a key at once, and names the newest record that it had read.
+    So a record of an owner that replaces `cause` or newer has said it.
     """
 
-    settled_by: int
+    cause: int
+    """The record that made it so."""
+    newest: int
+    """The newest record of the key that has been read since."""
     outcome: Outcome | None
     subject: Schedule | Rejected | None
+
+    def cancels(self, version: int, due_ms: int) -> bool:
+        """Whether this is the cancel of that occurrence of a version that stood at or before the offset."""
+        subject = self.subject
+        return (
+            self.outcome is Outcome.CANCELLED
+            and isinstance(subject, Schedule)
+            and subject.offset <= version
+            and subject.due_ms == due_ms
+        )
+
+    def came_too_late(self, replaces: int, rewritten_due_ms: int | None) -> bool:
+        """Whether it cancels a version that an owner had ended otherwise before it read the cancel."""
+        subject = self.subject
+        return (
+            self.outcome is Outcome.CANCELLED
+            and isinstance(subject, Schedule)
+            and subject.offset <= replaces
+            and subject.due_ms != rewritten_due_ms
+        )
 
 
 class PartitionEngine:
@@ -49,13 +73,16 @@ class PartitionEngine:
         self._cancelled: dict[bytes, int] = {}
         """Keys that a customer cancelled while an owner's record about them may still come, and where."""
         self._written: set[bytes] = set()
-        """Keys whose successor is written but not read yet."""
+        """Keys whose successor is written but not read yet. They are left alone until it is: only then is
+        it known what stands between the two."""
+        self._waiting: dict[bytes, Schedule] = {}
+        """Versions of such keys that are due."""
         self._end = -1
         self._mark: int | None = None
 
     # -- what the log says ---------------------------------------------------------------------------
 
-    def has_no_use_for_tombstone(self, key: bytes | None) -> bool:
+    def has_no_use_for_tombstone(self, key: bytes) -> bool:
         """Whether a null record of this key changes nothing, so that its headers need not be read.
 
         The echo of every firing is one; reading their headers costs a quarter of a burst's time.
@@ -105,37 +132,52 @@ class PartitionEngine:
     def _cancel(self, cancel: Cancel) -> None:
         key = cancel.key
         self._drop_hidden(key)
+        for fact in self._open.get(key, ()):
+            fact.newest = cancel.offset
         ended = self.pending.remove(key)
         if ended is not None:
-            self._open[key].append(_Open(cancel.offset, Outcome.CANCELLED, ended))
+            self._open[key].append(_Open(cancel.offset, cancel.offset, Outcome.CANCELLED, ended))
         if self.state is not State.RUNNING or key in self._written:
             self._cancelled[key] = cancel.offset
 
     def _rejected(self, rejected: Rejected) -> None:
         if rejected.key is not None:
-            self._open[rejected.key].append(_Open(rejected.offset, Outcome.REJECTED, rejected))
+            self._open[rejected.key].append(_Open(rejected.offset, rejected.offset, Outcome.REJECTED, rejected))
         elif self.state is State.RUNNING:
             # without a key nothing can be written back, so only a running owner tells of it, once
             self._nameless.append(rejected)
 
     def _written_back(self, successor: Schedule, replaces: int) -> None:
         key = successor.key
-        self._written.discard(key)
-        self._settled(key, replaces)
+        self._said(key, replaces, successor.due_ms)
         newer = self.pending.offset_of(key)
         cancelled_at = self._cancelled.pop(key, -1)
         if newer is not None and newer > replaces:
             self._hide(key, newer)
         elif cancelled_at > replaces:
-            # the cancel came between: it holds, and must be said again behind this record
-            self._open[key] = [fact for fact in self._open[key] if fact.outcome is not Outcome.CANCELLED]
-            self._open[key].append(_Open(successor.offset, Outcome.CANCELLED, successor))
+            self._cancel_behind(successor, replaces)
         else:
             self.pending.put(successor)
+        self._read_back(key)
+
+    def _cancel_behind(self, successor: Schedule, replaces: int) -> None:
+        """A cancel came between a version and its successor: it holds, and is said behind the successor."""
+        for fact in self._open.get(successor.key, ()):
+            if fact.cancels(replaces, successor.due_ms):
+                fact.newest = successor.offset
+                return
+        self._open[successor.key].append(_Open(successor.offset, successor.offset, Outcome.CANCELLED, successor))
+
+    def _read_back(self, key: bytes) -> None:
+        """What was written about the key is read: it may be acted on again."""
+        if key in self._written:
+            self._written.discard(key)
+            waiting = self._waiting.pop(key, None)
+            if waiting is not None:
+                self.pending.give_back(waiting)
 
     def _ended(self, key: bytes, replaces: int) -> None:
-        self._written.discard(key)
-        self._settled(key, replaces)
+        self._said(key, replaces, None)
         if self._cancelled.get(key, -1) <= replaces:
             self._cancelled.pop(key, None)
         newer = self.pending.offset_of(key)
@@ -146,14 +188,16 @@ class PartitionEngine:
         else:
             self.pending.remove(key)
 
-    def _settled(self, key: bytes, replaces: int) -> None:
+    def _said(self, key: bytes, replaces: int, rewritten_due_ms: int | None) -> None:
+        """An owner's record is read: what it has said is no longer open."""
         facts = self._open.get(key)
         if facts is not None:
-            self._keep(key, [fact for fact in facts if fact.settled_by > replaces])
+            left = [f for f in facts if f.cause > replaces and not f.came_too_late(replaces, rewritten_due_ms)]
+            self._keep(key, left)
 
     def _hide(self, key: bytes, offset: int) -> None:
         self._drop_hidden(key)
-        self._open[key].append(_Open(offset, None, None))
+        self._open[key].append(_Open(offset, offset, None, None))
 
     def _drop_hidden(self, key: bytes) -> None:
         facts = self._open.get(key)
@@ -185,7 +229,8 @@ class PartitionEngine:
             self.pending.sort()
         self._mark = None
         self._cancelled.clear()
-        self._written.clear()
+        for key in list(self._written):
+            self._read_back(key)
         self.state = after(self.state, Fact.CAUGHT_UP)
 
     def lost(self) -> None:
@@ -193,6 +238,7 @@ class PartitionEngine:
         self.state = after(self.state, Fact.LOST)
         self.pending = Pending()
         self._open.clear()
+        self._waiting.clear()
         self._nameless.clear()
 
     # -- what is to be done --------------------------------------------------------------------------
@@ -201,25 +247,29 @@ class PartitionEngine:
         """When to `take` next; 0 is now; None is not before something is read."""
         if self.state is not State.RUNNING:
             return None
-        return 0 if self._open or self._nameless else self.pending.next_due_ms()
+        return 0 if self._has_to_tell() else self.pending.next_due_ms()
+
+    def _has_to_tell(self) -> bool:
+        return bool(self._nameless) or any(key not in self._written for key in self._open)
 
     def take(self, now_ms: int, limit: int) -> list[Settlement]:
         """The next batch, at most about `limit`; it ends with `committed` or with `uncertain`."""
         if self.state is not State.RUNNING:
             return []
         batch = self._take_open(now_ms, limit) if self._open or self._nameless else []
-        spoken_of = {settlement.subject.key for settlement in batch} if batch else ()
-        held: list[Schedule] = []
+        written = self._written
+        written.update(settlement.successor.key for settlement in batch if settlement.successor is not None)
         while len(batch) < limit:
             schedule = self.pending.take_due(now_ms)
             if schedule is None:
                 break
-            if schedule.key in spoken_of:
-                held.append(schedule)
-            else:
-                batch.append(_due(schedule, now_ms))
-        for schedule in held:
-            self.pending.give_back(schedule)
+            if schedule.key in written:
+                self._waiting[schedule.key] = schedule
+                continue
+            settlement = _due(schedule, now_ms)
+            if settlement.successor is not None:
+                written.add(schedule.key)
+            batch.append(settlement)
         return batch
 
     def _take_open(self, now_ms: int, limit: int) -> list[Settlement]:
@@ -227,6 +277,8 @@ class PartitionEngine:
         for key, facts in self._open.items():
             if len(batch) >= limit:
                 break
+            if key in self._written:
+                continue
             batch.extend(self._settle(key, facts, now_ms))
         return batch
 
@@ -234,7 +286,7 @@ class PartitionEngine:
         """All that is open about a key, at once; the version in force is written again behind it."""
         version = self.pending.get(key)
         successor_due_ms = 0 if version is None else version.due_ms
-        replaces = max(fact.settled_by for fact in facts)
+        replaces = max(fact.newest for fact in facts)
         if version is not None:
             replaces = max(replaces, version.offset)
         for fact in facts:
@@ -254,7 +306,7 @@ class PartitionEngine:
             )
 
     def committed(self, batch: Iterable[Settlement]) -> None:
-        """The batch stands in the log, all of it."""
+        """The batch stands in the log, all of it; what was read since it was taken holds nevertheless."""
         for settlement in batch:
             subject = settlement.subject
             key = subject.key
@@ -264,12 +316,11 @@ class PartitionEngine:
             if not settlement.writes_back:
                 continue
             if settlement.successor is not None:
-                self._written.add(key)
-                self.pending.remove(key)
+                self.pending.end(settlement.successor)
             elif isinstance(subject, Schedule):
                 self.pending.end(subject)
             if key in self._open:
-                self._settled(key, settlement.replaces)
+                self._said(key, settlement.replaces, settlement.successor_due_ms)
 
     def uncertain(self, batch: Iterable[Settlement]) -> None:
         """Nobody knows whether the batch stands in the log; the log itself will tell.
@@ -278,7 +329,8 @@ class PartitionEngine:
         """
         self.state = after(self.state, Fact.UNCERTAIN)
         for settlement in batch:
-            if isinstance(settlement.subject, Schedule):
+            # a version that is only written again was never taken from the queue
+            if isinstance(settlement.subject, Schedule) and settlement.outcome is not None:
                 self.pending.give_back(settlement.subject)
 
 

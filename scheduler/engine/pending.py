@@ -96,11 +96,9 @@ class Pending:
         return self._bodies[queue.pop(0) & _OFFSET_MASK]
 
     def end(self, schedule: Schedule) -> None:
-        """Remove a version that was taken, unless another one is in force by now."""
-        packed = self._packed.get(schedule.key)
-        if packed is not None and packed & _OFFSET_MASK == schedule.offset:
-            del self._packed[schedule.key]
-            del self._bodies[schedule.offset]
+        """Remove a version, taken or not, unless another one is in force by now."""
+        if self.offset_of(schedule.key) == schedule.offset:
+            self.remove(schedule.key)
 
     def give_back(self, schedule: Schedule) -> None:
         """Queue a version again that was taken, if it is still in force."""

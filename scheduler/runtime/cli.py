@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import click
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from rich.console import Console
 from rich.table import Table
 
@@ -38,8 +38,13 @@ def run(command: click.Command, name: str) -> None:
         click.echo(f"{name}: {error}", err=True)
         code = error.exit_code
     except KafkaException as error:
-        click.echo(f"{name}: Kafka: {error.args[0].str()} ({error.args[0].name()})", err=True)
-        code = ExitCode.UNAVAILABLE
+        fault = error.args[0]
+        if fault.code() == KafkaError._INVALID_ARG:  # noqa: SLF001 - librdkafka's public code
+            click.echo(f"{name}: CONFIGURATION_FILE: the Kafka client refuses it: {fault.str()}", err=True)
+            code = ExitCode.CONFIGURATION
+        else:
+            click.echo(f"{name}: Kafka: {fault.str()} ({fault.name()})", err=True)
+            code = ExitCode.UNAVAILABLE
     except BrokenPipeError:
         # the reader (`head`, say) has seen enough; what is buffered has nowhere to go
         sys.stderr.close()

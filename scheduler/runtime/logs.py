@@ -54,7 +54,9 @@ class JsonFormatter(logging.Formatter):
 
 def _shown(value: Any) -> str:
     text = f"{value:.3f}" if isinstance(value, float) else str(value)
-    return json.dumps(text, ensure_ascii=False) if not text or any(c.isspace() or c == '"' for c in text) else text
+    # an id is a customer's text: what would break the line or steer a terminal is written as \uNNNN
+    plain = text and text.isprintable() and " " not in text and '"' not in text
+    return text if plain else json.dumps(text, ensure_ascii=not text.isprintable())
 
 
 class OncePer(logging.Filter):

@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from scheduler.errors import ConfigurationError
+from scheduler.topics import retry_topic_name
 
 Names = Annotated[list[str], NoDecode]
 _ADDRESS = re.compile(r"(?P<host>[^:\s]*|\[[0-9A-Fa-f:]+\]):(?P<port>[0-9]{1,5})", re.ASCII)
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
+
+METRICS_NAME = "METRICS_HTTP_ADDR"
+METRICS_ALIAS = "METRICS_ADDR"
 
 NEVER_PASSED_THROUGH = frozenset({"plugin.library.paths"})
 """librdkafka properties that a file may not set: they load code."""
@@ -49,7 +53,7 @@ class Settings(BaseSettings):
     group_id: str = Field("scheduler-cg", min_length=1, description="consumer group of the scheduler's replicas")
     metrics_http_addr: str = Field(
         ":8001",
-        validation_alias="METRICS_HTTP_ADDR",
+        validation_alias=AliasChoices(METRICS_NAME, METRICS_ALIAS),
         description="where /metrics is served; `off` for nowhere",
     )
     server_addr: str = Field("127.0.0.1:8000", description="where the HTTP API is served; `off` for nowhere")
@@ -62,7 +66,9 @@ class Settings(BaseSettings):
     transaction_timeout: Annotated[int, Field(ge=1000, le=900_000)] = Field(
         15_000, description="ms after which Kafka aborts the transaction of a dead replica"
     )
-    allowed_targets: Names = Field([], description="topics that schedules may be fired to; empty: any but internal ones")
+    allowed_targets: Names = Field(
+        [], description="topics that schedules may be fired to; empty: any but internal ones"
+    )
     partitions: Annotated[int, Field(ge=1, le=10_000)] = Field(8, description="partitions of topics that are created")
     replication_factor: Annotated[int, Field(ge=1, le=100)] = Field(1, description="copies of topics that are created")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug, info, warning, error")
@@ -101,8 +107,27 @@ class Settings(BaseSettings):
     @classmethod
     def _address(cls, value: str) -> str:
         if value != "off" and parse_address(value) is None:
-            raise ValueError(f"{value!r} is not host:port (such as 127.0.0.1:8001, or :8001 for every interface) or off")
+            raise ValueError(
+                f"{value!r} is not host:port (such as 127.0.0.1:8001, or :8001 for every interface) or off"
+            )
         return value
+
+    @model_validator(mode="after")
+    def _each_topic_has_one_purpose(self) -> Self:
+        uses = [
+            *((name, "SCHEDULES_TOPICS") for name in self.schedules_topics),
+            (self.history_topic, "HISTORY_TOPIC"),
+            (self.dead_letter_topic, "DEAD_LETTER_TOPIC"),
+            (self.results_topic, "RESULTS_TOPIC"),
+            *((name, "CLUSTERS") for name in self.clusters),
+            *((retry_topic_name(name), "CLUSTERS (retries)") for name in self.clusters),
+        ]
+        first: dict[str, str] = {}
+        for topic, use in uses:
+            if topic in first:
+                raise ValueError(f"{first[topic]} and {use}: both name the topic {topic}; each needs its own")
+            first[topic] = use
+        return self
 
     @classmethod
     def load(cls, **given: Any) -> Self:
@@ -111,11 +136,8 @@ class Settings(BaseSettings):
         Raises:
             ConfigurationError: a value does not parse; the message names every such variable.
         """
-        alias = {"metrics_http_addr": "METRICS_HTTP_ADDR"}
-        if "METRICS_ADDR" in os.environ and "METRICS_HTTP_ADDR" not in os.environ:
-            given.setdefault("metrics_http_addr", os.environ["METRICS_ADDR"])
         try:
-            return cls(**{alias.get(name, name): value for name, value in given.items() if value is not None})
+            return cls(**{name: value for name, value in given.items() if value is not None})
         except ValidationError as error:
             raise ConfigurationError(_name_variables(error)) from None
 
@@ -145,11 +167,20 @@ def parse_address(text: str) -> Address | None:
 
 
 def _name_variables(error: ValidationError) -> str:
-    return "\n".join(
-        f"{str(fault['loc'][0]).upper() if fault['loc'] else 'settings'}: "
-        f"{fault['msg'].removeprefix('Value error, ')} (it is {str(fault['input'])!r})"
-        for fault in error.errors(include_url=False, include_context=False)
-    )
+    lines = []
+    for fault in error.errors(include_url=False, include_context=False):
+        message = fault["msg"].removeprefix("Value error, ")
+        if fault["loc"]:
+            shown = repr(str(fault["input"]))
+            value = "" if shown in message else f" (it is {shown})"
+            message = f"{_variable(str(fault['loc'][0]).upper())}: {message}{value}"
+        lines.append(message)
+    return "\n".join(lines)
+
+
+def _variable(name: str) -> str:
+    came_from_alias = name == METRICS_NAME and not os.environ.get(METRICS_NAME) and os.environ.get(METRICS_ALIAS)
+    return METRICS_ALIAS if came_from_alias else name
 
 
 class KafkaFile(NamedTuple):
@@ -170,8 +201,10 @@ def read_kafka_file(path: Path | None) -> KafkaFile:
         return KafkaFile({}, {}, {})
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"CONFIGURATION_FILE: {path} cannot be read: {error}") from None
+    except OSError as error:
+        raise ConfigurationError(f"CONFIGURATION_FILE: {path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"CONFIGURATION_FILE: {path} cannot be read: it is not UTF-8") from None
     file = (_read_yaml if path.suffix in (".yaml", ".yml") else _read_properties)(text, path)
     for properties in file:
         for name in NEVER_PASSED_THROUGH & properties.keys():
@@ -181,9 +214,15 @@ def read_kafka_file(path: Path | None) -> KafkaFile:
 
 def _read_yaml(text: str, path: Path) -> KafkaFile:
     try:
-        document = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"CONFIGURATION_FILE: {path}: {error}") from None
+        # every value as the text that is written there: as YAML's number, a password of 0123 is 83
+        document = yaml.load(text, Loader=yaml.BaseLoader) or {}  # noqa: S506 - it makes texts, lists and mappings only
+    except (yaml.YAMLError, RecursionError) as error:
+        # the error itself would quote the line, and the line may hold a password
+        mark = getattr(error, "problem_mark", None)
+        place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
+        raise ConfigurationError(
+            f"CONFIGURATION_FILE: {place}: not YAML; quote values with special characters"
+        ) from None
     found: dict[str, dict[str, Any]] = {}
     for section in ("common", "producer", "consumer"):
         found[section] = _dig(document, ("kafka", section, "configuration"), path)
@@ -202,11 +241,14 @@ def _dig(document: Any, names: tuple[str, ...], path: Path) -> dict[str, Any]:
         if not isinstance(place, dict):
             raise ConfigurationError(f"CONFIGURATION_FILE: {path}: expected names and values above {'.'.join(names)}")
         place = place.get(name)
-        if place is None:
+        if place in (None, ""):
             return {}
     if not isinstance(place, dict):
         raise ConfigurationError(f"CONFIGURATION_FILE: {path}: {'.'.join(names)} is not a list of names and values")
-    return {str(name): value for name, value in place.items()}
+    for name, value in place.items():
+        if not isinstance(value, str):
+            raise ConfigurationError(f"CONFIGURATION_FILE: {path}: {'.'.join(names)}: {name}: expected one value")
+    return dict(place)
 
 
 def _read_properties(text: str, path: Path) -> KafkaFile:
@@ -218,5 +260,7 @@ def _read_properties(text: str, path: Path) -> KafkaFile:
         name, equals, value = stripped.partition("=")
         if not equals:
             raise ConfigurationError(f"CONFIGURATION_FILE: {path}:{number}: expected name=value")
+        if not name.strip():
+            raise ConfigurationError(f"CONFIGURATION_FILE: {path}:{number}: there is no name before the =")
         properties[name.strip()] = value.strip()
     return KafkaFile(properties, {}, {})

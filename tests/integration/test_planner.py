@@ -1,0 +1,278 @@
+"""`planner sync` on a real broker: what it writes, where, and what it leaves alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+
+from scheduler.client import SchedulerClient
+from scheduler.errors import ExitCode
+from scheduler.job import Job
+from scheduler.records import Write
+from scheduler.runtime.settings import Settings
+from scheduler.topics import schedules_topic
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from scheduler.records import Stored
+    from tests.support.broker import Broker, Topics
+
+SECONDS = 60.0
+PARTITIONS = 4
+CRONTAB = """\
+MAX_ATTEMPTS=3
+NAME=tick
+@every 1h cluster-a echo tick
+CRON_TZ=Europe/Riga
+NAME=nightly
+30 2 * * * cluster-b report%in
+NAME=weekly
+@weekly other
+"""
+
+
+class Ended(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def summary(self) -> str:
+        return self.out.splitlines()[-1] if self.out else ""
+
+
+class Bench:
+    """A schedules topic of its own, a crontab, and the planner as a process."""
+
+    def __init__(self, bootstrap_servers: str, topic: str, folder: Path) -> None:
+        self.bootstrap_servers = bootstrap_servers
+        self.topic = topic
+        self.crontab = folder / "jobs"
+        self.settings = Settings.load(bootstrap_servers=bootstrap_servers, schedules_topics=[topic])
+
+    def sync(self, text: str | None = None, *options: str, bootstrap_servers: str = "") -> Ended:
+        if text is not None:
+            self.crontab.write_text(text)
+        env = {
+            **os.environ,
+            "BOOTSTRAP_SERVERS": bootstrap_servers or self.bootstrap_servers,
+            "SCHEDULES_TOPICS": self.topic,
+            "CLUSTERS": "cluster-a,cluster-b",
+        }
+        command = [sys.executable, "-m", "planner", "sync", str(self.crontab), *options]
+        ended = subprocess.run(command, env=env, capture_output=True, text=True, timeout=SECONDS, check=False)
+        return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+    def sync_well(self, text: str | None = None, *options: str) -> str:
+        ended = self.sync(text, *options)
+        assert (ended.code, ended.err) == (ExitCode.OK, "")
+        return ended.summary
+
+    def in_force(self) -> dict[str, Stored]:
+        with SchedulerClient(self.settings) as client:
+            found = client.schedules(self.topic)
+        by_id = {stored.schedule.schedule_id: stored for stored in found}
+        assert len(by_id) == len(found)
+        return by_id
+
+    def write(self, *writes: Write) -> None:
+        with SchedulerClient(self.settings) as client:
+            client.apply(writes, transactional_id=f"{self.topic}-test")
+
+    def ends(self) -> list[int]:
+        """The high watermark of each partition: it grows with whatever is written, a transaction's marker too."""
+        consumer = Consumer({"bootstrap.servers": self.bootstrap_servers, "group.id": "reads-without-joining"})
+        try:
+            return [
+                consumer.get_watermark_offsets(TopicPartition(self.topic, partition), timeout=SECONDS)[1]
+                for partition in range(PARTITIONS)
+            ]
+        finally:
+            consumer.close()
+
+
+@pytest.fixture
+def bench(broker: Broker, topics: Topics, tmp_path: Path) -> Bench:
+    config = schedules_topic("").config
+    return Bench(broker.bootstrap_servers, topics.create("schedules", partitions=PARTITIONS, config=config), tmp_path)
+
+
+def test_sync_creates_a_standing_schedule_for_each_entry(bench: Bench) -> None:
+    assert bench.sync_well(CRONTAB) == "3 created, 0 changed, 0 cancelled, 0 kept"
+
+    found = bench.in_force()
+    assert found.keys() == {"jobs/tick", "jobs/nightly", "jobs/weekly"}
+    nightly = found["jobs/nightly"].schedule
+    assert (nightly.target_topic, nightly.target_key) == ("cluster-b", b"jobs/nightly")
+    assert nightly.rule is not None
+    assert (nightly.rule.text, nightly.rule.timezone) == ("30 2 * * *", "Europe/Riga")
+    assert nightly.due_ms == nightly.rule.next_after(nightly.timestamp_ms, 0)
+    assert nightly.headers == [("planner-source", b"jobs")]
+    job = Job.from_json(nightly.value)
+    assert (job.job, job.command, job.stdin, job.max_attempts) == ("nightly", "report", "in\n", 3)
+
+
+def test_a_second_sync_writes_nothing(bench: Bench) -> None:
+    bench.sync_well(CRONTAB)
+    ends = bench.ends()
+
+    assert bench.sync_well() == "0 created, 0 changed, 0 cancelled, 3 kept"
+    assert bench.ends() == ends
+
+
+def test_a_dry_run_says_what_a_sync_would_do_and_writes_nothing(bench: Bench) -> None:
+    ended = bench.sync(CRONTAB, "--dry-run")
+
+    assert ended.summary == "3 created, 0 changed, 0 cancelled, 0 kept (dry run: nothing was written)"
+    assert bench.ends() == [0] * PARTITIONS
+
+
+def test_json_says_what_was_done_and_where(bench: Bench) -> None:
+    bench.sync_well(CRONTAB)
+    partition = bench.in_force()["jobs/weekly"].partition
+
+    document = json.loads(bench.sync(CRONTAB.replace("NAME=weekly\n@weekly other\n", ""), "--json").out)
+
+    counts = {name: document[name] for name in ("created", "changed", "cancelled", "kept")}
+    assert counts == {"created": 0, "changed": 0, "cancelled": 1, "kept": 2}
+    assert (document["source"], document["dry_run"]) == ("jobs", False)
+    last = document["schedules"][-1]
+    assert (last["action"], last["schedule_id"], last["partition"]) == ("cancel", "jobs/weekly", partition)
+
+
+def test_changed_settings_replace_a_schedule_in_its_partition_and_leave_its_occurrence(bench: Bench) -> None:
+    bench.sync_well(CRONTAB)
+    before = bench.in_force()
+
+    summary = bench.sync_well(CRONTAB.replace("NAME=weekly", "MAX_ATTEMPTS=5\nNAME=weekly"))
+
+    assert summary == "0 created, 1 changed, 0 cancelled, 2 kept"
+    after = bench.in_force()
+    changed = after["jobs/weekly"]
+    assert Job.from_json(changed.schedule.value).max_attempts == 5
+    assert changed.partition == before["jobs/weekly"].partition
+    assert changed.schedule.due_ms == before["jobs/weekly"].schedule.due_ms
+    assert changed.schedule.offset > before["jobs/weekly"].schedule.offset
+    assert {name: after[name] for name in ("jobs/tick", "jobs/nightly")} == {
+        name: before[name] for name in ("jobs/tick", "jobs/nightly")
+    }
+
+
+@pytest.mark.parametrize("change", ["", "MAX_ATTEMPTS=7\n" + CRONTAB.partition("\n")[2]])
+def test_a_schedule_that_another_partitioner_placed_is_changed_and_cancelled_where_it_stands(
+    bench: Bench, change: str
+) -> None:
+    bench.sync_well(CRONTAB)
+    hashed = bench.in_force()["jobs/tick"]
+    elsewhere = (hashed.partition + 1) % PARTITIONS
+    schedule = hashed.schedule
+    bench.write(
+        Write(bench.topic, schedule.key, None, partition=hashed.partition),
+        Write(bench.topic, schedule.key, schedule.value, schedule.headers + schedule.own_headers, partition=elsewhere),
+    )
+    assert bench.in_force()["jobs/tick"].partition == elsewhere
+
+    bench.sync_well(change)
+
+    found = bench.in_force()  # which also says that no id is in force twice
+    if change:
+        assert found["jobs/tick"].partition == elsewhere
+        assert Job.from_json(found["jobs/tick"].schedule.value).max_attempts == 7
+    else:
+        assert found == {}
+
+
+def test_schedules_of_other_sources_and_of_no_source_are_left_alone(bench: Bench) -> None:
+    bench.sync_well(CRONTAB, "--source", "theirs")
+    bench.write(
+        Write(
+            bench.topic,
+            b"order-1",
+            b"",
+            [("scheduler-epoch", b"4102444800"), ("scheduler-target-topic", b"orders")],
+        )
+    )
+    others = bench.in_force()
+
+    assert bench.sync_well(CRONTAB, "--source", "mine") == "3 created, 0 changed, 0 cancelled, 0 kept"
+    assert bench.sync_well("", "--source", "mine") == "0 created, 0 changed, 3 cancelled, 0 kept"
+    assert bench.in_force() == others
+
+
+def test_a_file_with_an_error_changes_nothing(bench: Bench) -> None:
+    bench.sync_well(CRONTAB)
+    ends = bench.ends()
+
+    ended = bench.sync("@daily new\n61 * * * * wrong\n")
+
+    assert (ended.code, ended.out) == (ExitCode.BAD_INPUT, "")
+    assert ended.err == (
+        f"{bench.crontab}:2:1: minute: 61 is out of range, 0 to 59\n"
+        f"planner: {bench.crontab} has 1 error; nothing was changed\n"
+    )
+    assert bench.ends() == ends
+
+
+def test_an_id_that_someone_else_uses_stops_the_sync(bench: Bench) -> None:
+    bench.write(
+        Write(
+            bench.topic,
+            b"jobs/tick",
+            b"",
+            [("scheduler-epoch", b"4102444800"), ("scheduler-target-topic", b"orders")],
+        )
+    )
+    ends = bench.ends()
+
+    ended = bench.sync(CRONTAB)
+
+    assert ended.code == ExitCode.BAD_INPUT
+    assert "jobs/tick" in ended.err
+    assert bench.ends() == ends
+
+
+def test_a_planner_fences_another_one_of_the_same_source(bench: Bench) -> None:
+    """The other one has frozen before its transaction: when it wakes, what it writes does not count."""
+    frozen = Producer({"bootstrap.servers": bench.bootstrap_servers, "transactional.id": "planner-jobs"})
+    frozen.init_transactions(SECONDS)
+
+    bench.sync_well(CRONTAB)
+
+    frozen.begin_transaction()
+    for partition in range(PARTITIONS):
+        frozen.produce(bench.topic, None, b"jobs/tick", partition)
+    with pytest.raises(KafkaException) as refused:
+        frozen.commit_transaction(SECONDS)
+    frozen.purge()
+    frozen.flush(SECONDS)
+    assert refused.value.args[0].name() in ("_FENCED", "INVALID_PRODUCER_EPOCH", "PRODUCER_FENCED")
+    assert bench.in_force().keys() == {"jobs/tick", "jobs/nightly", "jobs/weekly"}
+
+
+def test_a_topic_that_does_not_exist_is_named(bench: Bench) -> None:
+    bench.topic = "no-such-topic"
+
+    ended = bench.sync(CRONTAB)
+
+    assert ended.code == ExitCode.BAD_INPUT
+    assert "no-such-topic does not exist" in ended.err
+
+
+def test_a_broker_that_does_not_answer_is_named(bench: Bench) -> None:
+    with socket.socket() as closed:  # bound and not listening: nobody else gets the port
+        closed.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+
+        ended = bench.sync(CRONTAB, bootstrap_servers=address)
+
+    assert (ended.code, ended.out) == (ExitCode.UNAVAILABLE, "")
+    assert f"planner: Kafka at {address}: " in ended.err
+    assert "Traceback" not in ended.err

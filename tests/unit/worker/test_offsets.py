@@ -1,0 +1,96 @@
+"""How far a partition is done: nothing is skipped, and nothing that is in the books is done again."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from worker.offsets import WINDOW, Position, Progress
+
+
+def taken_in(*offsets: int, committed: Position | None = None) -> Progress:
+    progress = Progress(committed)
+    for offset in offsets:
+        progress.take_in(offset)
+    return progress
+
+
+def test_the_prefix_ends_at_the_oldest_attempt_that_is_not_done() -> None:
+    assert taken_in(0, 1, 2).position({0}) == Position(1)
+
+
+def test_an_attempt_done_beyond_the_prefix_stands_in_the_metadata() -> None:
+    assert taken_in(5, 6, 7, 9).position({6, 9}) == Position(5, "1;10;2")
+
+
+def test_gaps_that_transactions_leave_between_offsets_hold_nothing_back() -> None:
+    assert taken_in(0, 2, 4).position({0, 2, 4}) == Position(5)
+
+
+def test_the_next_owner_does_what_is_open_and_nothing_else() -> None:
+    progress = taken_in(committed=Position(5, "1;10;2"))
+
+    assert [offset for offset in range(5, 12) if progress.take_in(offset)] == [5, 7, 10, 11]
+
+
+def test_a_part_of_what_an_earlier_owner_left_open_can_be_committed_before_the_rest_was_read() -> None:
+    progress = taken_in(5, committed=Position(5, "1;10;2"))
+
+    assert progress.position({5}) == Position(7, "1;10;")
+
+
+def test_what_retention_deleted_meanwhile_is_not_waited_for() -> None:
+    progress = taken_in(30, committed=Position(5, "1;10;2"))
+
+    assert progress.position({30}) == Position(31)
+
+
+def test_a_message_that_comes_twice_is_one_attempt() -> None:
+    progress = taken_in(3)
+
+    assert not progress.take_in(3)
+    assert progress.position({3}) == Position(4)
+    progress.finish({3})
+    assert not progress.take_in(3)
+
+
+def test_metadata_of_another_program_counts_for_nothing() -> None:
+    progress = taken_in(committed=Position(5, "set by hand"))
+
+    assert progress.take_in(5)
+    assert progress.take_in(6)
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_through_any_order_of_ends_and_any_number_of_owners_each_attempt_is_booked_once(data: st.DataObject) -> None:
+    steps = data.draw(st.lists(st.integers(1, 3), min_size=1, max_size=40))
+    log = [sum(steps[: n + 1]) for n in range(len(steps))]  # offsets that hold a record; markers lie between
+    committed: Position | None = None
+    booked: list[int] = []
+    for _ in range(data.draw(st.integers(1, 5))):
+        progress = Progress(committed)
+        start = 0 if committed is None else committed.offset
+        arriving = [offset for offset in log if offset >= start]
+        under_way = [o for o in arriving[: data.draw(st.integers(0, len(arriving)))] if progress.take_in(o)]
+        for _ in range(data.draw(st.integers(0, 4))):
+            some = data.draw(st.sets(st.sampled_from(under_way))) if under_way else set()
+            if not some:
+                continue
+            committed = progress.position(some)
+            progress.finish(some)
+            booked += some
+            under_way = [offset for offset in under_way if offset not in some]
+    last = Progress(committed)
+    left = [offset for offset in log if offset >= (committed.offset if committed else 0) and last.take_in(offset)]
+
+    assert sorted(booked + left) == log
+
+
+def test_metadata_of_a_full_window_with_the_widest_gaps_fits_into_a_commit() -> None:
+    progress = Progress()
+    offsets = [n * (2**62 // WINDOW) for n in range(WINDOW + 1)]
+    for offset in offsets:
+        progress.take_in(offset)
+
+    assert len(progress.position({offsets[-1]}).metadata.encode()) <= 4096

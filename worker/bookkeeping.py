@@ -1,0 +1,140 @@
+"""Keeps the books while the poll loop goes on: books what has ended, and books it again where that failed."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from scheduler.runtime.logs import fields
+from worker.attempts import DeadLetter, RetryAt
+from worker.clerk import Clerk
+from worker.ledger import Booking, BookkeepingError, fences
+from worker.runs import Poison
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from concurrent.futures import Future
+
+    from scheduler.clock import Clock
+    from worker.ledger import Ledger
+    from worker.metrics import Metrics
+    from worker.offsets import Position
+    from worker.partitions import Key, Partition
+    from worker.runner import Finished
+
+log = logging.getLogger("worker")
+
+HUNG_SECONDS = 60.0
+"""A task that takes longer hangs: its calls' own limits (15 s each) add up to less. librdkafka's may be ignored while
+the group coordinator is away (librdkafka 5456)."""
+FIRST_PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 5.0
+
+
+class Bookkeeper:
+    """Has one task under way at most; `tend` is called again and again, and never blocks."""
+
+    def __init__(self, open_ledger: Callable[[bool], Ledger], metrics: Metrics, clock: Clock) -> None:
+        self._open_ledger = open_ledger
+        self._metrics = metrics
+        self._clock = clock
+        self._ledger = open_ledger(False)  # noqa: FBT003 - a first ledger leaves nothing uncertain
+        self._clerk = Clerk()
+        self._task: Future[Any] | None = None
+        self._on_done: Callable[[Any], None] = lambda _: None
+        self._hangs_at = self._not_before = 0.0
+        self._pause = FIRST_PAUSE_SECONDS
+
+    @property
+    def busy(self) -> bool:
+        """Whether a task is under way."""
+        return self._task is not None
+
+    def tend(self, partitions: Mapping[Key, Partition], group_metadata: bytes) -> None:
+        """Take the result of the task under way, and begin the next where there is something to do."""
+        if self._task is not None and not self._finish_task(self._task):
+            return
+        if self._clock.monotonic() < self._not_before:
+            return
+        unknown = {key: partition for key, partition in partitions.items() if not partition.restored}
+        if unknown:
+            self._restore(unknown)
+        elif fences(group_metadata):
+            self._book(partitions, group_metadata)
+
+    def close(self) -> None:
+        """Begin nothing more."""
+        self._clerk.dismiss()
+
+    def _restore(self, unknown: Mapping[Key, Partition]) -> None:
+        def done(positions: Mapping[Key, Position | None]) -> None:
+            for key, partition in unknown.items():
+                partition.restore(positions[key])
+
+        ledger = self._ledger
+        self._begin(lambda: ledger.positions(list(unknown)), done)
+
+    def _book(self, partitions: Mapping[Key, Partition], group_metadata: bytes) -> None:
+        entries = {
+            key: (partition, [*partition.finished]) for key, partition in partitions.items() if partition.finished
+        }
+        if not entries:
+            return
+        booking = Booking(
+            [entry for _, finished in entries.values() for entry in finished],
+            {key: partition.position(finished) for key, (partition, finished) in entries.items()},
+            group_metadata,
+        )
+
+        def done(_: None) -> None:
+            for partition, finished in entries.values():
+                partition.booked(finished)
+            for entry in booking.entries:
+                self._count(entry)
+
+        ledger = self._ledger
+        self._begin(lambda: ledger.book(booking), done)
+
+    def _begin(self, task: Callable[[], Any], on_done: Callable[[Any], None]) -> None:
+        self._task = self._clerk.give(task)
+        self._on_done = on_done
+        self._hangs_at = self._clock.monotonic() + HUNG_SECONDS
+
+    def _finish_task(self, task: Future[Any]) -> bool:
+        if not task.done():
+            if self._clock.monotonic() < self._hangs_at:
+                return False
+            self._leave_behind()
+            return True
+        self._task = None
+        try:
+            result = task.result()
+        except BookkeepingError as error:
+            self._failed(str(error))
+        else:
+            self._pause = FIRST_PAUSE_SECONDS
+            self._on_done(result)
+        return True
+
+    def _leave_behind(self) -> None:
+        self._task = None
+        self._ledger.given_up = True
+        self._clerk.dismiss()
+        self._clerk = Clerk()
+        self._ledger = self._open_ledger(True)  # noqa: FBT003 - the call left behind may still have an effect
+        self._failed(f"a call to Kafka has hung for {HUNG_SECONDS:.0f} s")
+
+    def _failed(self, error: str) -> None:
+        log.warning("bookkeeping failed", extra=fields(error=error, again_in=self._pause))
+        self._metrics.bookkeeping_failures.inc()
+        self._not_before = self._clock.monotonic() + self._pause
+        self._pause = min(LONGEST_PAUSE_SECONDS, self._pause * 2)
+
+    def _count(self, entry: Finished | Poison) -> None:
+        if isinstance(entry, Poison):
+            log.warning("dead letter", extra=fields(source=str(entry.source), reason=entry.reason))
+            self._metrics.dead_letters.inc()
+        elif isinstance(entry.then, DeadLetter):
+            self._metrics.dead_letters.inc()
+        elif isinstance(entry.then, RetryAt):
+            self._metrics.retries.inc()

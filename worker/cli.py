@@ -1,0 +1,143 @@
+"""The worker's command line."""
+
+from __future__ import annotations
+
+import logging
+import random  # noqa: TID251 - the caller that everything below takes it from
+import re
+import signal
+from typing import TYPE_CHECKING
+
+import click
+from prometheus_client import CollectorRegistry
+
+from scheduler.clock import SystemClock
+from scheduler.durations import parse_duration
+from scheduler.errors import ConfigurationError
+from scheduler.runtime import cli, logs
+from scheduler.runtime.logs import fields
+from scheduler.runtime.settings import Settings
+from worker.metrics import Metrics, serve
+from worker.service import Options, Worker
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+log = logging.getLogger("worker")
+
+_TOPIC = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,239}", re.ASCII)
+
+EPILOG = "\n\n".join(
+    (
+        cli.environment_help(
+            "bootstrap_servers",
+            "schedules_topics",
+            "dead_letter_topic",
+            "results_topic",
+            "session_timeout",
+            "transaction_timeout",
+            "log_level",
+            "log_format",
+            "configuration_file",
+        ),
+        cli.examples("worker --cluster cluster-a", "worker --cluster cluster-a --retry --slots 8 --drain 1m"),
+    )
+)
+
+
+class Cluster(click.ParamType[str]):
+    """A cluster's name, which is its topic's; the retry topic's name must fit too."""
+
+    name = "name"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check it, or say what is wrong with it."""
+        if _TOPIC.fullmatch(str(value)) is None:
+            self.fail(f"{value!r} is not a cluster (letters, digits, '.', '_' and '-', at most 240)", param, ctx)
+        return str(value)
+
+
+class Duration(click.ParamType[float]):
+    """`10s`, `1m`; in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read it, or say what is wrong with it."""
+        if isinstance(value, float):
+            return value
+        try:
+            return parse_duration(str(value)) / 1000
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@click.command(context_settings={**cli.CONTEXT, "auto_envvar_prefix": "WORKER", "show_default": True}, epilog=EPILOG)
+@click.option(
+    "--cluster",
+    type=Cluster(),
+    required=True,
+    show_envvar=True,
+    help="Whose jobs to run: the topic's name.",
+)
+@click.option(
+    "--retry", is_flag=True, show_envvar=True, help="Run the cluster's retries (topic <cluster>-retry) instead."
+)
+@click.option(
+    "--slots", type=click.IntRange(1, 1000), default=4, show_envvar=True, help="How many jobs may run at once."
+)
+@click.option("--group-id", show_envvar=True, help="Consumer group.  [default: worker-<topic>]")
+@click.option(
+    "--drain", type=Duration(), default="10s", show_envvar=True, help="How long running jobs may go on after SIGTERM."
+)
+@click.option(
+    "--kill-grace",
+    type=Duration(),
+    default="5s",
+    show_envvar=True,
+    help="From TERM to KILL, for a job that is out of time or has to give way.",
+)
+@click.option(
+    "--metrics-addr",
+    envvar="METRICS_HTTP_ADDR",
+    default="off",
+    show_envvar=True,
+    help="Where to serve /metrics, such as 127.0.0.1:8002; port 0 takes a free one; `off` for nowhere.",
+)
+def command(
+    *, cluster: str, retry: bool, slots: int, group_id: str | None, drain: float, kill_grace: float, metrics_addr: str
+) -> None:
+    """Run the jobs of a cluster.
+
+    Commands run as the worker's user, several at a time, those of one job id in order. A failed one goes back
+    through the schedules topic, due after a delay that grows, to the workers started with --retry; when no
+    attempt is left it goes to the dead-letter topic. Each attempt is recorded on the results topic.
+
+    SIGTERM or Ctrl-C: running jobs are drained, a second one kills them; what did not end is given back.
+    """
+    # one address, whatever else this process's environment says of the scheduler's
+    settings = Settings.load(metrics_http_addr=metrics_addr)
+    logs.configure(settings.log_level, settings.log_format)
+    clock = SystemClock()
+    registry = CollectorRegistry()
+    options = Options(cluster, retry, slots, group_id, drain, kill_grace)
+    metrics = Metrics(registry, cluster)
+    if settings.metrics_address is not None:
+        try:
+            bound = serve(settings.metrics_address, registry)
+        except OSError as error:
+            raise ConfigurationError(f"METRICS_HTTP_ADDR: {metrics_addr} cannot be listened on: {error}") from None
+        log.info("metrics served", extra=fields(address=bound))
+    worker = Worker(settings, options, clock=clock, metrics=metrics, jitter=random.Random().random)
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        worker.stop()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    worker.run()
+
+
+def main() -> None:
+    """The console script."""
+    cli.run(command, "worker")

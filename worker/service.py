@@ -1,0 +1,269 @@
+"""The worker itself: a poll loop that never waits for a job, and hands over without losing one.
+
+Polling goes on while jobs run, so that a job may take longer than `max.poll.interval.ms`; partitions with enough
+under way are paused. A partition that is revoked gets its running jobs drained first; one that is lost has them killed
+at once, because another worker may be making the same attempt already.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from scheduler.clock import Deadline
+from scheduler.runtime.kafka import common_conf, consumer_conf, transactional_conf, unavailable
+from scheduler.runtime.logs import fields
+from scheduler.topics import retry_topic_name
+from worker.bookkeeping import Bookkeeper
+from worker.execution import GRACE_SECONDS
+from worker.ledger import Ledger
+from worker.partitions import Key, Partition
+from worker.records import Books
+from worker.runner import Runner
+from worker.slots import Slots
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from confluent_kafka import Message
+
+    from scheduler.clock import Clock
+    from scheduler.runtime.settings import Settings
+    from worker.metrics import Metrics
+    from worker.runs import Run
+
+log = logging.getLogger("worker")
+
+POLL_SECONDS = 0.05
+DRAIN_POLL_SECONDS = 0.02
+BATCH = 64
+"""Messages taken in before the books are tended again."""
+BOOKS_SECONDS = 10.0
+"""How long a leaving worker tries to put what has ended into the books."""
+DEFAULT_MAX_POLL_MS = 300_000
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a worker is told on its command line."""
+
+    cluster: str
+    retry: bool = False
+    slots: int = 4
+    group_id: str | None = None
+    drain_seconds: float = 10.0
+    grace_seconds: float = GRACE_SECONDS
+
+    @property
+    def topic(self) -> str:
+        """The topic to consume."""
+        return retry_topic_name(self.cluster) if self.retry else self.cluster
+
+    @property
+    def group(self) -> str:
+        """The consumer group."""
+        return self.group_id or f"worker-{self.topic}"
+
+
+class Worker:
+    """Consumes one topic until it is told to stop."""
+
+    def __init__(
+        self, settings: Settings, options: Options, *, clock: Clock, metrics: Metrics, jitter: Callable[[], float]
+    ) -> None:
+        self._settings = settings
+        self._options = options
+        self._clock = clock
+        self._metrics = metrics
+        self._name = f"{socket.gethostname()}-{os.getpid()}"
+        self._stopping = threading.Event()
+        self._hurried = threading.Event()
+        self._owned: dict[Key, Partition] = {}
+        self._group_metadata = b""
+        self._last_error: str | None = None
+        runner = Runner(clock=clock, jitter=jitter, metrics=metrics, grace_seconds=options.grace_seconds)
+        self._slots = Slots(options.slots, runner.perform)
+        conf = {
+            **consumer_conf(settings, f"worker-{self._name}", options.group),
+            # jobs are few and what is fetched waits in the broker just as well
+            "queued.min.messages": 1000,
+            "queued.max.messages.kbytes": 8192,
+            "enable.partition.eof": False,
+            # a topic that does not exist yet is found this long after it came into being
+            "topic.metadata.refresh.interval.ms": 2000,
+        }
+        # while a revocation drains nothing polls: leave the group time for the rest of it
+        self._revoke_seconds = min(
+            options.drain_seconds, int(conf.get("max.poll.interval.ms", DEFAULT_MAX_POLL_MS)) / 1000 / 3
+        )
+        self._consumer = Consumer(conf)
+        self._bookkeeper = Bookkeeper(self._ledger_opener(), metrics, clock)
+
+    def _ledger_opener(self) -> Callable[[bool], Ledger]:
+        books = Books.of(self._settings, cluster=self._options.cluster, worker=self._name)
+        conf = transactional_conf(
+            self._settings, f"worker-{self._name}", f"worker-{self._options.topic}-{self._name}-{uuid.uuid4().hex[:8]}"
+        )
+
+        # not by the consumer: its own committed() hangs, without regard to its timeout, while another thread polls
+        admin = AdminClient(common_conf(self._settings, f"worker-{self._name}"))
+        group = self._options.group
+
+        def committed(partitions: list[TopicPartition], seconds: float) -> list[TopicPartition]:
+            asked = ConsumerGroupTopicPartitions(group, partitions)
+            answer = admin.list_consumer_group_offsets([asked], require_stable=True, request_timeout=seconds)[group]
+            return list(answer.result().topic_partitions)
+
+        return lambda uncertain: Ledger(books, lambda: Producer(conf), committed, self._clock, uncertain=uncertain)
+
+    def stop(self) -> None:
+        """Ask for the end: the first time running jobs are drained, the second time they are killed."""
+        (self._hurried if self._stopping.is_set() else self._stopping).set()
+
+    def run(self) -> None:
+        """Work until `stop`.
+
+        Raises:
+            BrokerUnavailableError: an error that no waiting mends.
+        """
+        options = self._options
+        self._consumer.subscribe([options.topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
+        about = fields(topic=options.topic, group=options.group, slots=options.slots, worker=self._name)
+        log.info("worker started", extra=about)
+        try:
+            while not self._stopping.is_set():
+                self._receive(POLL_SECONDS)
+                self._tend()
+            self._leave()
+        finally:
+            self._slots.stop(_any)
+            self._slots.close()
+            self._bookkeeper.close()
+            self._consumer.close()
+        log.info("worker stopped", extra=about)
+
+    def _receive(self, seconds: float) -> None:
+        for _ in range(BATCH):
+            message = self._consumer.poll(seconds)
+            if message is None:
+                return
+            seconds = 0
+            error = message.error()
+            if error is not None:
+                self._tell(error)
+            elif not self._stopping.is_set():
+                self._take_in(message)
+
+    def _take_in(self, message: Message) -> None:
+        self._last_error = None
+        partition = self._owned.get((message.topic() or "", message.partition() or 0))
+        # a message of a partition that was revoked in this very poll belongs to the next owner
+        if partition is not None:
+            partition.receive(message)
+
+    def _tell(self, error: KafkaError) -> None:
+        if error.fatal():
+            raise unavailable(self._settings, error)
+        if error.name() == self._last_error:
+            return
+        self._last_error = error.name()
+        if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            log.info("waiting for the topic", extra=fields(topic=self._options.topic))
+        else:
+            log.warning("consumer error", extra=fields(error=error.str(), name=error.name()))
+
+    def _tend(self, seconds: float = 0.0) -> None:
+        for finished in self._slots.ended(seconds):
+            source = finished.run.source
+            partition = self._owned.get((source.topic, source.partition))
+            if partition is not None and partition.has(finished.run):
+                partition.ended(finished)
+        self._bookkeeper.tend(self._owned, self._group_metadata)
+        self._metrics.waiting.set(self._slots.waiting())
+        for (topic, number), partition in self._owned.items():
+            if (pause := partition.wants_pause()) != partition.paused:
+                partition.paused = pause
+                (self._consumer.pause if pause else self._consumer.resume)([TopicPartition(topic, number)])
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        # also called without a new partition, after each rebalance: the generation is another one then
+        self._group_metadata = bytes(consumer.consumer_group_metadata())
+        if not partitions:
+            return
+        consumer.incremental_assign(partitions)
+        consumer.resume(partitions)  # a partition that was paused when it left would come back paused
+        for partition in partitions:
+            key = (partition.topic, partition.partition)
+            self._owned[key] = Partition(self._options.cluster, self._slots.add)
+        log.info("partitions assigned", extra=fields(partitions=_numbers(partitions)))
+
+    def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        log.info("partitions revoked", extra=fields(partitions=_numbers(partitions)))
+        # the group's new generation already; these partitions are this member's until the callback returns
+        self._group_metadata = bytes(consumer.consumer_group_metadata())
+        of_these = _of(partitions)
+        self._slots.forget(of_these)
+        self._drain(of_these, 0 if self._hurried.is_set() else self._revoke_seconds)
+        self._part_with(partitions)
+        consumer.incremental_unassign(partitions)
+
+    def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        log.warning("partitions lost", extra=fields(partitions=_numbers(partitions)))
+        self._group_metadata = b""
+        of_these = _of(partitions)
+        self._slots.forget(of_these)
+        self._slots.stop(of_these)
+        self._part_with(partitions)
+        consumer.incremental_unassign(partitions)
+
+    def _part_with(self, partitions: list[TopicPartition]) -> None:
+        for partition in partitions:
+            self._owned.pop((partition.topic, partition.partition), None)
+
+    def _leave(self) -> None:
+        """Drain while still polling, so that the partitions stay this worker's."""
+        self._slots.forget(_any)
+        running = self._slots.running()
+        log.info("worker stopping", extra=fields(running=running, drain_seconds=self._options.drain_seconds))
+        self._drain(_any, self._options.drain_seconds, meanwhile=lambda: self._receive(0))
+
+    def _drain(
+        self, which: Callable[[Run], bool], seconds: float, *, meanwhile: Callable[[], None] = lambda: None
+    ) -> None:
+        """Let the runs end; stop those that do not; put what has ended into the books."""
+
+        def tend_until(satisfied: Callable[[], bool], seconds: float, *, hurried: bool = True) -> None:
+            deadline = Deadline(self._clock, seconds)
+            while not satisfied() and not deadline.passed and not (hurried and self._hurried.is_set()):
+                meanwhile()
+                self._tend(DRAIN_POLL_SECONDS)
+
+        tend_until(lambda: not self._slots.running(which), seconds)
+        self._slots.stop(which)
+        tend_until(lambda: not self._slots.running(which), self._options.grace_seconds + BOOKS_SECONDS, hurried=False)
+        self._tend()
+        tend_until(self._all_booked, BOOKS_SECONDS, hurried=False)
+
+    def _all_booked(self) -> bool:
+        return not self._bookkeeper.busy and not any(partition.finished for partition in self._owned.values())
+
+
+def _any(_: Run) -> bool:
+    return True
+
+
+def _of(partitions: list[TopicPartition]) -> Callable[[Run], bool]:
+    keys = {(partition.topic, partition.partition) for partition in partitions}
+    return lambda run: (run.source.topic, run.source.partition) in keys
+
+
+def _numbers(partitions: list[TopicPartition]) -> str:
+    return ",".join(str(partition.partition) for partition in partitions)
