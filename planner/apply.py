@@ -14,23 +14,27 @@ if TYPE_CHECKING:
 
 
 class Writer(Protocol):
-    """Who writes records all together: a `SchedulerClient`."""
+    """Who writes records all together: a `scheduler.client.Writer`."""
 
-    def apply(self, writes: Sequence[Write], *, transactional_id: str) -> None:
+    def apply(self, writes: Sequence[Write]) -> None:
         """Write all of the records in one transaction, or none of them."""
         ...
 
 
-def apply_plan(client: Writer, plan: Plan, *, source: str, topic: str) -> int:
+def transactional_id(source: str) -> str:
+    """Under which a source is written: a second planner of it fences the first, and one of them wins whole."""
+    return f"planner-{source}"
+
+
+def apply_plan(writer: Writer, plan: Plan, *, topic: str) -> int:
     """Write what the plan asks for, new schedules to the given topic; return the number of records.
 
     Raises:
         InputError: Kafka refuses a record; nothing is written.
-        BrokerUnavailableError: the brokers do not answer, or another planner of the source took over.
     """
     writes = plan_writes(plan, topic)
     if writes:
-        client.apply(writes, transactional_id=f"planner-{source}")
+        writer.apply(writes)
     return len(writes)
 
 

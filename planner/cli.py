@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from planner.apply import apply_plan
+from planner.apply import apply_plan, transactional_id
 from planner.crontab import Crontab, read_crontab
 from planner.job_settings import check_name
-from planner.plan import make_plan
+from planner.plan import Plan, make_plan
 from planner.report import COLUMNS, as_json, counts, summary, table_rows
 from planner.snapshot import take_snapshot
-from planner.standing import standing
+from planner.standing import Standing, standing
 from scheduler import __version__
 from scheduler.client import SchedulerClient
 from scheduler.clock import SystemClock
@@ -57,17 +57,25 @@ def sync(file: Path, source: str | None, *, dry_run: bool, as_document: bool) ->
     owner = _source(source, file)
     crontab = _read(file, settings)
     with SchedulerClient(settings, client_id="planner") as client:
-        snapshot = take_snapshot(client, settings.schedules_topics, owner)
         desired = [standing(entry, owner) for entry in crontab.entries]
-        plan = make_plan(desired, snapshot, SystemClock().now_ms())
-        if not dry_run:
-            apply_plan(client, plan, source=owner, topic=settings.schedules_topics[0])
+        if dry_run:
+            plan = _plan(client, desired, settings, owner)
+        else:
+            # the fence comes before the look: what the plan stands on cannot change any more
+            with client.writer(transactional_id(owner)) as writer:
+                plan = _plan(client, desired, settings, owner)
+                apply_plan(writer, plan, topic=settings.schedules_topics[0])
     if as_document:
         echo_json({"source": owner, "dry_run": dry_run, **counts(plan), "schedules": as_json(plan)})
     else:
         echo_table(COLUMNS, table_rows(plan))
         click.echo(summary(plan) + (" (dry run: nothing was written)" if dry_run else ""))
     return ExitCode.OK
+
+
+def _plan(client: SchedulerClient, desired: list[Standing], settings: Settings, source: str) -> Plan:
+    snapshot = take_snapshot(client, settings.schedules_topics, source)
+    return make_plan(desired, snapshot, SystemClock().now_ms())
 
 
 def _source(given: str | None, file: Path) -> str:

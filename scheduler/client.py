@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 from confluent_kafka import KafkaException, Producer
@@ -14,11 +15,13 @@ from scheduler.errors import InputError
 from scheduler.records import Stored, Write
 from scheduler.runtime.kafka import transactional_conf, unavailable
 from scheduler.runtime.settings import Settings
+from scheduler.schedule import display
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from types import TracebackType
 
+FENCE_SECONDS = 10.0
 TRANSACTION_SECONDS = 30.0
 
 
@@ -48,27 +51,19 @@ class SchedulerClient:
             for schedule in engine.pending
         ]
 
-    def apply(self, writes: Sequence[Write], *, transactional_id: str) -> None:
-        """Write all of the records in one transaction, or none of them.
+    @contextmanager
+    def writer(self, transactional_id: str) -> Iterator[Writer]:
+        """Be the only one who writes under this id until the block ends; whoever did so before is fenced.
 
-        Whoever calls with the same `transactional_id` later fences whoever is still at it.
+        What is read inside the block can no longer be changed under the same id by another.
 
         Raises:
-            InputError: a record is too large or a topic does not exist; nothing is written.
-            BrokerUnavailableError: the brokers do not answer, or another writer took over.
+            BrokerUnavailableError: the brokers do not answer, or another writer takes over meanwhile.
         """
         producer = Producer(transactional_conf(self._settings, self._client_id, transactional_id))
         try:
-            producer.init_transactions(TRANSACTION_SECONDS)
-            producer.begin_transaction()
-            for write in writes:
-                try:
-                    _produce(producer, write)
-                except KafkaException as error:
-                    producer.abort_transaction(TRANSACTION_SECONDS)
-                    name = (write.key or b"").decode("utf-8", "backslashreplace")
-                    raise InputError(f"{name}: cannot be written to {write.topic}: {error.args[0].str()}") from error
-            producer.commit_transaction(TRANSACTION_SECONDS)
+            producer.init_transactions(FENCE_SECONDS)
+            yield Writer(producer)
         except KafkaException as error:
             raise unavailable(self._settings, error) from error
 
@@ -84,12 +79,35 @@ class SchedulerClient:
         self.close()
 
 
-def _produce(producer: Producer, write: Write) -> None:
-    place = {} if write.partition is None else {"partition": write.partition}
-    while True:
-        try:
-            producer.produce(write.topic, write.value, write.key, headers=write.headers, **place)
-        except BufferError:
-            producer.poll(0.1)  # the local queue is full: let some of it go out
-        else:
-            return
+class Writer:
+    """Writes records in transactions; made by `SchedulerClient.writer`."""
+
+    def __init__(self, producer: Producer) -> None:
+        self._producer = producer
+
+    def apply(self, writes: Sequence[Write]) -> None:
+        """Write all of the records in one transaction, or none of them.
+
+        Raises:
+            InputError: a record is too large or a topic does not exist; nothing is written.
+        """
+        producer = self._producer
+        producer.begin_transaction()
+        for write in writes:
+            try:
+                self._produce(write)
+            except KafkaException as error:
+                producer.abort_transaction(TRANSACTION_SECONDS)
+                name = display(write.key)
+                raise InputError(f"{name}: cannot be written to {write.topic}: {error.args[0].str()}") from error
+        producer.commit_transaction(TRANSACTION_SECONDS)
+
+    def _produce(self, write: Write) -> None:
+        place = {} if write.partition is None else {"partition": write.partition}
+        while True:
+            try:
+                self._producer.produce(write.topic, write.value, write.key, headers=write.headers, **place)
+            except BufferError:
+                self._producer.poll(0.1)  # the local queue is full: let some of it go out
+            else:
+                return

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from scheduler.topics import TopicSpec
 
 REQUEST_SECONDS = 10.0
+ELECTION_SECONDS = 0.1
+ELECTION_TRIES = 50
+
+_NO_LEADER = {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE}
 
 
 class Cluster:
@@ -51,6 +55,17 @@ class Cluster:
         offset, which another client's open transaction holds below our own committed records.
         """
         place = TopicPartition(topic, partition)
+        for _ in range(ELECTION_TRIES):
+            try:
+                return self._high_watermark(place)
+            except KafkaException as error:
+                # a topic that was just made, or whose leader is moving, has one in a moment
+                if error.args[0].code() not in _NO_LEADER:
+                    raise
+            self._admin.poll(ELECTION_SECONDS)
+        return self._high_watermark(place)
+
+    def _high_watermark(self, place: TopicPartition) -> int:
         answers = self._admin.list_offsets(
             {place: OffsetSpec.latest()},
             isolation_level=IsolationLevel.READ_UNCOMMITTED,

@@ -72,6 +72,7 @@ def _bounds(
 ) -> tuple[list[TopicPartition], dict[int, int]]:
     cluster = Cluster(settings, "scheduler-reader")
     count = cluster.partitions(topic)
+    consumer.list_topics(topic, timeout=REQUEST_SECONDS)  # or its first fetch waits a second for the leaders
     if count is None:
         raise InputError(f"the topic {topic} does not exist; create it with: scheduler topics --create")
     starts = [TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in range(count)]

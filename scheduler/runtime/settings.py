@@ -237,9 +237,10 @@ def _read_yaml(text: str, path: Path) -> KafkaFile:
 
 def _dig(document: Any, names: tuple[str, ...], path: Path) -> dict[str, Any]:
     place = document
-    for name in names:
+    for depth, name in enumerate(names, 1):
         if not isinstance(place, dict):
-            raise ConfigurationError(f"CONFIGURATION_FILE: {path}: expected names and values above {'.'.join(names)}")
+            missing = ".".join(names[:depth])
+            raise ConfigurationError(f"CONFIGURATION_FILE: {path}: expected names and values above {missing}")
         place = place.get(name)
         if place in (None, ""):
             return {}

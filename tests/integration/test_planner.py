@@ -84,8 +84,8 @@ class Bench:
         return by_id
 
     def write(self, *writes: Write) -> None:
-        with SchedulerClient(self.settings) as client:
-            client.apply(writes, transactional_id=f"{self.topic}-test")
+        with SchedulerClient(self.settings) as client, client.writer(f"{self.topic}-test") as writer:
+            writer.apply(writes)
 
     def ends(self) -> list[int]:
         """The high watermark of each partition: it grows with whatever is written, a transaction's marker too."""
