@@ -39,9 +39,9 @@ PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "LC
 ERROR_CHARACTERS = 500
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Finished:
-    """An attempt that has ended, and what follows; None where nothing does."""
+    """An attempt that has ended, and what follows; None where nothing does. Equal only to itself."""
 
     run: Run
     ended: Ended

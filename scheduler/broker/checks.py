@@ -41,7 +41,7 @@ def wait_for_topics(cluster: Cluster, settings: Settings, clock: Clock, stop: th
                 raise ConfigurationError(
                     f"missing topics: {', '.join(missing)}; create them with: scheduler topics --create"
                 )
-            for topic in settings.schedules_topics:
+            for topic in () if cluster.embedded else settings.schedules_topics:
                 _check_kept(cluster, topic)
         except KafkaException as error:
             log.warning(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
@@ -11,6 +11,7 @@ from scheduler.runtime.kafka import common_conf
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from concurrent.futures import Future
 
     from scheduler.runtime.settings import Settings
     from scheduler.topics import TopicSpec
@@ -35,6 +36,11 @@ class Cluster:
             for name, topic in self._admin.list_topics(timeout=seconds).topics.items()
             if topic.error is None
         }
+
+    @property
+    def embedded(self) -> bool:
+        """Whether it is the client's own mock cluster, which knows no settings and no groups to describe."""
+        return str(self._admin.list_topics(timeout=REQUEST_SECONDS).cluster_id).startswith("mockCluster")
 
     def partitions(self, topic: str) -> int | None:
         """How many partitions a topic has; None where there is none of that name.
@@ -71,12 +77,12 @@ class Cluster:
             isolation_level=IsolationLevel.READ_UNCOMMITTED,
             request_timeout=REQUEST_SECONDS,
         )
-        return int(answers[place].result(REQUEST_SECONDS).offset)
+        return int(_result(answers[place]).offset)
 
     def owner(self, group: str, topic: str, partition: int) -> str | None:
         """The member id to which the group's coordinator has assigned the partition."""
         answer = self._admin.describe_consumer_groups([group], request_timeout=REQUEST_SECONDS)[group]
-        for member in answer.result(REQUEST_SECONDS).members:
+        for member in _result(answer).members:
             assigned = member.assignment.topic_partitions if member.assignment else []
             if any(place.topic == topic and place.partition == partition for place in assigned):
                 return str(member.member_id)
@@ -94,7 +100,7 @@ class Cluster:
         outcome: dict[str, KafkaError | None] = {}
         for name, future in futures.items():
             try:
-                future.result(REQUEST_SECONDS)
+                _result(future)
                 outcome[name] = None
             except KafkaException as error:
                 outcome[name] = error.args[0]
@@ -104,4 +110,11 @@ class Cluster:
         """The settings in force for a topic."""
         resource = ConfigResource(ResourceType.TOPIC, topic)
         answer = self._admin.describe_configs([resource], request_timeout=REQUEST_SECONDS)[resource]
-        return {name: str(entry.value) for name, entry in answer.result(REQUEST_SECONDS).items()}
+        return {name: str(entry.value) for name, entry in _result(answer).items()}
+
+
+def _result(future: Future[Any]) -> Any:
+    try:
+        return future.result(REQUEST_SECONDS)
+    except TimeoutError:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from None  # noqa: SLF001 - librdkafka's public code

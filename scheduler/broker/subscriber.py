@@ -55,15 +55,12 @@ class Subscriber:
         """Replaced, never changed, so that other threads may read it."""
         self.joined = False
         """Whether the group has told us which partitions are ours, be they none."""
+        self.member_id: str | None = None
+        """Our name in the group. Noted at each assignment: asked for on another thread, the client would not
+        answer until nobody polls any more."""
         self._consumer: Consumer | None = None
         self._paused: set[Key] = set()
         self._retake_at: dict[Key, float] = {}
-
-    @property
-    def member_id(self) -> str | None:
-        """Our name in the group."""
-        consumer = self._consumer
-        return None if consumer is None else consumer.memberid()
 
     def is_ours(self, topic: str, partition: int) -> bool:
         """Whether the group's coordinator has the partition assigned to us, now.
@@ -152,6 +149,7 @@ class Subscriber:
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self.joined = True
+        self.member_id = consumer.memberid()
         for partition in partitions:
             partition.offset = OFFSET_BEGINNING
         if partitions:

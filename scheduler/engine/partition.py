@@ -125,7 +125,6 @@ class PartitionEngine:
 
     def _stated(self, schedule: Schedule) -> None:
         self.accepted += 1
-        self._cancelled.pop(schedule.key, None)
         self._drop_hidden(schedule.key)
         self.pending.put(schedule)
 
@@ -152,11 +151,11 @@ class PartitionEngine:
         self._said(key, replaces, successor.due_ms)
         newer = self.pending.offset_of(key)
         cancelled_at = self._cancelled.pop(key, -1)
+        if cancelled_at > replaces:
+            self._cancel_behind(successor, replaces)
         if newer is not None and newer > replaces:
             self._hide(key, newer)
-        elif cancelled_at > replaces:
-            self._cancel_behind(successor, replaces)
-        else:
+        elif cancelled_at <= replaces:
             self.pending.put(successor)
         self._read_back(key)
 

@@ -45,9 +45,9 @@ def run(command: click.Command, name: str) -> None:
         else:
             click.echo(f"{name}: Kafka: {fault.str()} ({fault.name()})", err=True)
             code = ExitCode.UNAVAILABLE
-    except BrokenPipeError:
-        # the reader (`head`, say) has seen enough; what is buffered has nowhere to go
-        sys.stderr.close()
+    except SystemExit:
+        # commands return their code; click and rich leave like this, and only like this, where the reader
+        # (`head`, say) has seen enough, which is no failure
         code = ExitCode.OK
     sys.exit(int(code or 0))
 

@@ -443,14 +443,13 @@ def test_a_partition_that_goes_to_another_worker_is_drained_first(bench: Bench, 
     os.mkfifo(gate)
     first = bench.ready_worker("--drain", "30s")
     for partition in range(PARTITIONS):
-        bench.send(f"echo running; cat {gate}", name=f"job-{partition}", partition=partition)
+        bench.send(f"echo running; cat {gate}; echo drained", name=f"job-{partition}", partition=partition)
     for _ in range(PARTITIONS):
         first.wait_for("job output")
 
     second = bench.worker()
     first.wait_for("partitions revoked")
-    for _ in range(PARTITIONS):
-        gate.write_text("drained\n")
+    gate.write_text("")  # whoever reads the pipe reads on when its writer is gone
     results = bench.read_results(PARTITIONS)
     second.wait_for("partitions assigned")
     for worker in (first, second):

@@ -84,7 +84,9 @@ def test_an_unknown_target_topic_is_undeliverable_and_its_neighbours_fire(
 ) -> None:
     due_ms = clock.now_ms() + (500 if running else 0)
     puts = [installation.schedule(key, due_ms=due_ms) for key in NEIGHBOURS]
-    unknown = installation.schedule(b"poison", b"payload of poison", due_ms=due_ms, target_topic="unknown-to-the-broker")
+    unknown = installation.schedule(
+        b"poison", b"payload of poison", due_ms=due_ms, target_topic="unknown-to-the-broker"
+    )
     puts.insert(3, unknown)
     if not running:
         installation.write(*puts)

@@ -32,7 +32,10 @@ def test_an_update_before_the_due_time_replaces(installation: Installation) -> N
         installation.fired(b"earlier", b"later")
 
     fired = installation.read(installation.target)
-    assert [(message["scheduler-key"], message.value) for message in fired] == [(b"earlier", b"new"), (b"later", b"new")]
+    assert [(message["scheduler-key"], message.value) for message in fired] == [
+        (b"earlier", b"new"),
+        (b"later", b"new"),
+    ]
     assert fired[1].timestamp_ms >= now_ms + 1400
     assert [record["scheduler-outcome"] for record in installation.read(installation.history)] == [b"fired"] * 2
 
@@ -40,7 +43,9 @@ def test_an_update_before_the_due_time_replaces(installation: Installation) -> N
 def test_a_cancel_before_the_due_time_holds_and_is_told_once(installation: Installation) -> None:
     """Also over a restart, and for one that came while no replica ran."""
     due_ms = clock.now_ms() + 1500
-    installation.write(installation.schedule(b"without replica", due_ms=due_ms), installation.cancel(b"without replica"))
+    installation.write(
+        installation.schedule(b"without replica", due_ms=due_ms), installation.cancel(b"without replica")
+    )
     with installation.replica() as replica:
         installation.write(installation.schedule(b"a", due_ms=due_ms))
         wait_until_pending(replica, 1)

@@ -117,7 +117,9 @@ def test_goes_to_the_stated_partition_or_where_java_would_put_the_key(
     with installation.replica():
         installation.write(
             *(installation.schedule(key, due_ms=now_ms, target_topic=target, target_key=key) for key in keys),
-            installation.schedule(b"stated", due_ms=now_ms, target_topic=target, target_key=keys[0], target_partition=4),
+            installation.schedule(
+                b"stated", due_ms=now_ms, target_topic=target, target_key=keys[0], target_partition=4
+            ),
             installation.schedule(b"no key", due_ms=now_ms, target_topic=target, target_partition=3),
         )
         fired = {message["scheduler-key"]: message for message in installation.wait_for(target, len(keys) + 2)}
@@ -175,7 +177,9 @@ def test_two_schedules_topics_keep_the_same_id_apart(install: Callable[..., Inst
 def test_a_schedule_of_an_aborted_transaction_never_fires_one_of_a_committed_does(installation: Installation) -> None:
     now_ms = clock.now_ms()
     with installation.replica():
-        client = installation.transaction(installation.group_id + "-client", installation.schedule(b"no", due_ms=now_ms))
+        client = installation.transaction(
+            installation.group_id + "-client", installation.schedule(b"no", due_ms=now_ms)
+        )
         client.abort_transaction()
         client.begin_transaction()
         installation.schedule(b"yes", due_ms=now_ms).to(client)

@@ -36,7 +36,13 @@ def test_every_second_fires_every_second_and_writes_its_successor_beside_it(
     with installation.replica():
         (schedule,) = installation.write(
             installation.schedule(
-                b"tick", b"p", cron="@every 1s", due_ms=first_ms, target_key=b"k", headers=[("trace", b"1")], partition=1
+                b"tick",
+                b"p",
+                cron="@every 1s",
+                due_ms=first_ms,
+                target_key=b"k",
+                headers=[("trace", b"1")],
+                partition=1,
             )
         )
         installation.wait_for(installation.target, 3)

@@ -1,6 +1,7 @@
 """The job message: what it holds, what is refused by field, and how it travels."""
 
 import json
+from itertools import product
 
 import pytest
 from hypothesis import given
@@ -53,17 +54,17 @@ def test_unknown_fields_travel_on():
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        *[("id", value) for value in ("", "x" * 250, 7, None)],
-        *[("job", value) for value in ("", None)],
-        *[("cluster", value) for value in ("", "x" * 250, ["a"])],
-        *[("command", value) for value in ("", [], None, 7, {"a": 1}, ["echo", 7])],
-        *[("environment", value) for value in ({"A": 1}, ["A=1"], {"A": None})],
-        ("stdin", 7),
-        *[("timeout_seconds", value) for value in (0, -1, "60", 365 * 86_400 + 1)],
-        *[("attempt", value) for value in (0, -1, 1.5, "1", True)],
-        *[("max_attempts", value) for value in (0, 10_001, "3")],
-        *[("retry", value) for value in ("10s", [])],
-        *[("errors", value) for value in ({}, [{}], ["x"])],
+        *product(["id"], ["", "x" * 250, 7, None]),
+        *product(["job"], ["", None]),
+        *product(["cluster"], ["", "x" * 250, ["a"]]),
+        *product(["command"], ["", [], None, 7, {"a": 1}, ["echo", 7]]),
+        *product(["environment"], [{"A": 1}, ["A=1"], {"A": None}]),
+        *product(["stdin"], [7]),
+        *product(["timeout_seconds"], [0, -1, "60", 365 * 86_400 + 1]),
+        *product(["attempt"], [0, -1, 1.5, "1", True]),
+        *product(["max_attempts"], [0, 10_001, "3"]),
+        *product(["retry"], ["10s", []]),
+        *product(["errors"], [{}, [{}], ["x"]]),
     ],
 )
 def test_a_wrong_field_is_refused_by_name(field, value):
