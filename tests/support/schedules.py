@@ -1,4 +1,4 @@
-"""An installation on a real broker: records in as any client writes them, committed records out, replicas in between."""
+"""An installation on a real broker: any client's records in, replicas in between, committed records out."""
 
 from __future__ import annotations
 
@@ -219,7 +219,6 @@ class Installation:
 
     def read(self, topic: str) -> list[Record]:
         """Every committed record of the topic, up to its end as it is now."""
-        left: set[int] | None = None
         found: list[Record] = []
         with self._reader(topic) as (consumer, partitions):
             left = set(partitions)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -54,7 +55,7 @@ def test_every_second_fires_every_second_and_writes_its_successor_beside_it(
     log = installation.read(installation.schedules)
     assert {record.partition for record in log} == {1}
     assert len(log) == len(fired) + 1
-    for number, (before, successor) in enumerate(zip(log, log[1:], strict=False), 1):
+    for number, (before, successor) in enumerate(pairwise(log), 1):
         assert successor.value == b"p"
         assert successor["scheduler-replaces"] == b"%d" % before.offset
         due_ms = first_ms + 1000 * number

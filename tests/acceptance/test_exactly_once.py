@@ -1,0 +1,183 @@
+"""The promise of the product, under faults: every schedule fires exactly once, and never early."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+import pytest
+from confluent_kafka import KafkaError, Message, Producer
+
+from scheduler.clock import Deadline, SystemClock
+from scheduler.topics import schedules_topic
+from tests.support.auditor import Submission, judge
+from tests.support.evidence import LiveReader, gather
+from tests.support.processes import Replicas
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from tests.support.auditor import Header, Seen
+    from tests.support.broker import Broker, Topics
+    from tests.support.processes import Replica
+
+SCHEDULES = 20_000
+RATE = 2_000  # a second
+PARTITIONS = 8
+PAYLOAD_BYTES = 100
+SHORTEST_DELAY_MS, LONGEST_DELAY_MS = 300, 7_000
+STRIDE = 7_919  # a prime: neighbours fall due far apart, and every millisecond gets its share
+FROZEN_SECONDS = 12.0  # twice the session timeout: the group has given the partitions to others
+JOIN_SECONDS = 30.0
+FIRED_SECONDS = 90.0
+STOP_SECONDS = 20.0
+
+clock = SystemClock()
+never = threading.Event()
+
+
+class Load(threading.Thread):
+    """Submits schedules at a fixed rate, whatever the scheduler does, and keeps what the broker said of each."""
+
+    def __init__(self, bootstrap_servers: str, schedules: str, target: str) -> None:
+        super().__init__(name="load", daemon=True)
+        self._producer = Producer({"bootstrap.servers": bootstrap_servers, "enable.idempotence": True, "linger.ms": 1})
+        self._schedules = schedules
+        self._target = target
+        self._written = 0
+        self._news = threading.Condition()
+        self.submissions: list[Submission] = []
+        """Complete once the thread has ended."""
+
+    def run(self) -> None:
+        """Write what is due to be written, on a clock that waits for nobody."""
+        start = clock.monotonic()
+        while self._written < SCHEDULES:
+            should = min(SCHEDULES, int((clock.monotonic() - start) * RATE))
+            while self._written < should:
+                self._write(self._written)
+                self._written += 1
+            self._producer.poll(0)
+            with self._news:
+                self._news.notify_all()
+            clock.wait(never, 0.005)  # the pace of an open loop
+        self._producer.flush(30)
+
+    def _write(self, number: int) -> None:
+        key, payload = b"schedule-%d" % number, b"%d" % number + b"." * (PAYLOAD_BYTES - len(str(number)))
+        target_key = b"customer-%d" % (number % 100)
+        customers: Sequence[Header] = (("trace", b"%d" % number), ("trace", b"\x00\xff"))
+        due_ms = clock.now_ms() + SHORTEST_DELAY_MS + number * STRIDE % (LONGEST_DELAY_MS - SHORTEST_DELAY_MS)
+        submission = Submission(key, due_ms, sha256(payload).digest(), target_key, customers, None, None, None)
+        headers: list[Header] = [
+            *customers,
+            ("scheduler-epoch", b"%d.%03d" % divmod(due_ms, 1000)),
+            ("scheduler-target-topic", self._target.encode()),
+            ("scheduler-target-key", target_key),
+        ]
+        self._producer.produce(
+            self._schedules, payload, key, headers=headers, on_delivery=partial(self._delivered, submission)
+        )
+
+    def _delivered(self, submission: Submission, error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            submission = submission._replace(
+                partition=message.partition(), offset=message.offset(), timestamp_ms=message.timestamp()[1]
+            )
+        self.submissions.append(submission)
+
+    def wait_for(self, share: float) -> None:
+        """Return once that share of the schedules is written."""
+        with self._news:
+            assert self._news.wait_for(lambda: self._written >= SCHEDULES * share, SCHEDULES / RATE + 10)
+
+
+@pytest.mark.timeout(240)
+def test_each_schedule_fires_exactly_once_though_replicas_crash_and_freeze(
+    broker: Broker, topics: Topics, tmp_path: Path
+) -> None:
+    """One replica is killed, another frozen until its partitions have moved and then woken, a fourth joins."""
+    schedules = topics.create("schedules", partitions=PARTITIONS, config=schedules_topic("").config)
+    history, target = topics.create("history", partitions=4), topics.create("target", partitions=4)
+    environment = {
+        "BOOTSTRAP_SERVERS": broker.bootstrap_servers,
+        "SCHEDULES_TOPICS": schedules,
+        "HISTORY_TOPIC": history,
+        "DEAD_LETTER_TOPIC": topics.create("dead-letters"),
+        "GROUP_ID": f"group-of-{schedules}",
+    }
+    with (
+        Replicas(environment, tmp_path, clock) as replicas,
+        LiveReader(broker.bootstrap_servers, target, clock) as live,
+    ):
+        first = replicas.start("first")
+        first.wait_for("restored", seconds=JOIN_SECONDS, count=PARTITIONS)
+        second, third = (_join(replicas, name) for name in ("second", "third"))
+        load = Load(broker.bootstrap_servers, schedules, target)
+        load.start()
+
+        load.wait_for(1 / 3)
+        first.kill()
+        load.wait_for(1 / 2)
+        second.freeze()
+        frozen = Deadline(clock, FROZEN_SECONDS)
+        moving = second.partitions()
+        assert moving, "the frozen replica had no partitions"
+        load.wait_for(2 / 3)
+        fourth = replicas.start("fourth")
+        _wait_until_taken_over(moving, (third, fourth))
+        clock.wait(never, frozen.remaining())  # the length of the freeze is the test's own choice
+        second.thaw()
+        second.wait_for("lost", "revoked", seconds=JOIN_SECONDS)
+        load.join()
+
+        keys = {submission.key for submission in load.submissions}
+        live.wait_until(_has_fired(keys), FIRED_SECONDS)  # what has not by then is for the judge
+        survivors = (second, third, fourth)
+        for replica in survivors:
+            replica.ask_to_stop()
+        exit_codes = [replica.exit_code(STOP_SECONDS) for replica in survivors]
+        evidence = gather(
+            broker.bootstrap_servers, clock, schedules=schedules, history=history, target=target, live=live
+        )
+
+    report = judge(load.submissions, evidence)
+    print(report.summary)  # noqa: T201 - what a run is worth knowing for: pytest -s or -rP shows it
+    report.check()
+    assert report.submitted == report.fired == SCHEDULES
+    assert exit_codes == [0, 0, 0]
+
+
+def _join(replicas: Replicas, name: str) -> Replica:
+    """Start a replica and wait until it fires in a partition at least."""
+    replica = replicas.start(name)
+    replica.wait_for("restored", seconds=JOIN_SECONDS)
+    return replica
+
+
+def _wait_until_taken_over(partitions: set[str], heirs: Sequence[Replica]) -> None:
+    """Return once each of the partitions has come to one of the heirs and fires there."""
+    deadline = Deadline(clock, JOIN_SECONDS)
+    while left := partitions - {
+        f"{event['topic']}/{event['partition']}" for heir in heirs for event in heir.events("restored")
+    }:
+        assert not deadline.passed, f"nobody has taken over {sorted(left)}; {heirs[0].last_words()}"
+        clock.wait(never, 0.1)
+
+
+def _has_fired(keys: set[bytes]) -> Callable[[list[Seen]], bool]:
+    """Whether a message of each schedule was seen; looks at every message once."""
+    left = set(keys)
+    looked_at = 0
+
+    def check(seen: list[Seen]) -> bool:
+        nonlocal looked_at
+        for message in seen[looked_at:]:
+            left.discard(message.stated("scheduler-key") or b"")
+        looked_at = len(seen)
+        return not left
+
+    return check
