@@ -48,6 +48,7 @@ def cli() -> None:
         "group_id",
         "metrics_http_addr",
         "server_addr",
+        "since_delta",
         "allowed_targets",
         "session_timeout",
         "transaction_timeout",

@@ -133,4 +133,5 @@ class Scheduler:
             lambda: self._subscriber.is_ours(topic, partition),
             self._clock,
             self._metrics,
+            settings.since_delta,
         )

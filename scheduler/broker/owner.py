@@ -13,6 +13,7 @@ from confluent_kafka import KafkaException
 from scheduler.broker.failures import Kind, PublishError
 from scheduler.broker.feed import feed
 from scheduler.engine.life import State
+from scheduler.engine.occurrence import oldest
 from scheduler.engine.partition import PartitionEngine
 from scheduler.engine.settlement import Settlement, records, undeliverable
 from scheduler.runtime.logs import fields
@@ -76,6 +77,7 @@ class Owner:
         is_ours: Callable[[], bool],
         clock: Clock,
         observer: Observer,
+        since_delta: int | None = None,
     ) -> None:
         self.place = place
         self.engine = PartitionEngine()
@@ -93,6 +95,7 @@ class Owner:
         self._is_ours = is_ours
         self._clock = clock
         self._observer = observer
+        self._since_delta = since_delta
         self._inbox: SimpleQueue[Sequence[Message]] = SimpleQueue()
         self._given = 0
         self._applied = 0
@@ -250,7 +253,8 @@ class Owner:
     def _fire(self) -> None:
         """Settle what is due, one transaction after another, hearing what was read in between."""
         while not self._stop.is_set() and self.engine.state is State.RUNNING:
-            batch = self.engine.take(self._clock.now_ms(), self._limit)
+            now_ms = self._clock.now_ms()
+            batch = self.engine.take(now_ms, self._limit, oldest(now_ms, self._since_delta))
             if not batch:
                 return
             self._settle(batch)

@@ -18,11 +18,24 @@ class Due(NamedTuple):
     next_due_ms: int | None
 
 
-def decide(schedule: Schedule, now_ms: int) -> Due:
-    """What to do with a schedule whose due time has come.
+DAY_MS = 86_400_000
+
+
+def oldest(now_ms: int, since_delta: int | None) -> int:
+    """The earliest due time that still fires: the start of today in UTC, `since_delta` days on; None: any."""
+    return 0 if since_delta is None else now_ms - now_ms % DAY_MS + since_delta * DAY_MS
+
+
+def decide(schedule: Schedule, now_ms: int, oldest_ms: int = 0) -> Due:
+    """What to do with a schedule whose due time has come; what was due before `oldest_ms` has misfired.
 
     A recurring schedule's next occurrence is always later than the one decided here.
     """
+    due = _by_policy(schedule, now_ms)
+    return due._replace(outcome=Outcome.MISFIRED) if due.due_ms < oldest_ms else due
+
+
+def _by_policy(schedule: Schedule, now_ms: int) -> Due:
     due_ms = schedule.due_ms
     late = schedule.grace_ms is not None and now_ms - due_ms > schedule.grace_ms
     rule = schedule.rule

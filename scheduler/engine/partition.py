@@ -251,8 +251,11 @@ class PartitionEngine:
     def _has_to_tell(self) -> bool:
         return bool(self._nameless) or any(key not in self._written for key in self._open)
 
-    def take(self, now_ms: int, limit: int) -> list[Settlement]:
-        """The next batch, at most about `limit`; it ends with `committed` or with `uncertain`."""
+    def take(self, now_ms: int, limit: int, oldest_ms: int = 0) -> list[Settlement]:
+        """The next batch, at most about `limit`; it ends with `committed` or with `uncertain`.
+
+        What was due before `oldest_ms` has misfired.
+        """
         if self.state is not State.RUNNING:
             return []
         batch = self._take_open(now_ms, limit) if self._open or self._nameless else []
@@ -265,7 +268,7 @@ class PartitionEngine:
             if schedule.key in written:
                 self._waiting[schedule.key] = schedule
                 continue
-            settlement = _due(schedule, now_ms)
+            settlement = _due(schedule, now_ms, oldest_ms)
             if settlement.successor is not None:
                 written.add(schedule.key)
             batch.append(settlement)
@@ -333,8 +336,8 @@ class PartitionEngine:
                 self.pending.give_back(settlement.subject)
 
 
-def _due(schedule: Schedule, now_ms: int) -> Settlement:
-    outcome, due_ms, next_due_ms = decide(schedule, now_ms)
+def _due(schedule: Schedule, now_ms: int, oldest_ms: int) -> Settlement:
+    outcome, due_ms, next_due_ms = decide(schedule, now_ms, oldest_ms)
     return Settlement(
         schedule,
         outcome,

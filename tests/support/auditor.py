@@ -121,7 +121,9 @@ class Report:
     fired: int
     lateness_ms: list[int]
     longest_gap_ms: int
-    """Between two messages at the live reader."""
+    """Between two firings: no replica has fired anything for so long."""
+    longest_silence_ms: int
+    """Between two messages at the live reader, which a replica that dies within a transaction keeps waiting."""
     counts: Counter[Fault] = field(default_factory=Counter)
     examples: defaultdict[Fault, list[str]] = field(default_factory=lambda: defaultdict(list))
 
@@ -143,7 +145,7 @@ class Report:
         return (
             f"{self.submitted} schedules, {self.fired} fired, {faults}; "
             f"lateness p50 {self.lateness(0.5)} ms, p99 {self.lateness(0.99)} ms, max {self.lateness(1)} ms; "
-            f"longest gap {self.longest_gap_ms} ms"
+            f"longest gap in firing {self.longest_gap_ms} ms, at the reader {self.longest_silence_ms} ms"
         )
 
     def check(self) -> None:
@@ -169,17 +171,23 @@ def judge(submissions: Sequence[Submission], evidence: Evidence) -> Report:
     by_key = {submission.key: submission for submission in submissions}
     if len(by_key) < len(submissions):
         raise ValueError(f"{len(submissions)} submissions under {len(by_key)} ids: each needs its own")
-    times = sorted(seen.received_ms for seen in evidence.live if seen.received_ms is not None)
-    gap_ms = max((later - earlier for earlier, later in pairwise(times)), default=0)
-    report = Report(len(submissions), len(evidence.target), [], gap_ms)
+    gap_ms = _longest_gap(message.timestamp_ms for message in evidence.target)
+    silence_ms = _longest_gap(seen.received_ms for seen in evidence.live if seen.received_ms is not None)
+    report = Report(len(submissions), len(evidence.target), [], gap_ms, silence_ms)
     fired = _judge_messages(report, by_key, evidence)
     _judge_history(report, by_key, fired, evidence.history)
     _judge_schedules(report, by_key, fired, evidence.schedules)
     _judge_live(report, evidence)
     for hanging in evidence.hanging:
-        report.add(Fault.HANGING, f"{hanging.topic}/{hanging.partition}: last stable offset {hanging[2]} of {hanging[3]}")
+        report.add(
+            Fault.HANGING, f"{hanging.topic}/{hanging.partition}: last stable offset {hanging[2]} of {hanging[3]}"
+        )
     report.lateness_ms.sort()
     return report
+
+
+def _longest_gap(instants_ms: Iterable[int]) -> int:
+    return max((later - earlier for earlier, later in pairwise(sorted(instants_ms))), default=0)
 
 
 def _judge_messages(report: Report, by_key: dict[bytes, Submission], evidence: Evidence) -> Counter[bytes]:

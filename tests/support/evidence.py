@@ -111,9 +111,7 @@ def gather(
     )
 
 
-def _settled(
-    bootstrap_servers: str, topics: tuple[str, ...], clock: Clock
-) -> tuple[dict[str, Bounds], list[Hanging]]:
+def _settled(bootstrap_servers: str, topics: tuple[str, ...], clock: Clock) -> tuple[dict[str, Bounds], list[Hanging]]:
     """Where each partition ends once no transaction is open; and those where one stays so."""
     admin = AdminClient({"bootstrap.servers": bootstrap_servers})
     places = [
@@ -139,9 +137,7 @@ def _settled(
     return ends, hanging
 
 
-def _ends(
-    admin: AdminClient, places: list[TopicPartition], isolation: IsolationLevel
-) -> dict[TopicPartition, int]:
+def _ends(admin: AdminClient, places: list[TopicPartition], isolation: IsolationLevel) -> dict[TopicPartition, int]:
     """High watermarks where open transactions count, last stable offsets where they do not."""
     answers = admin.list_offsets(
         {place: OffsetSpec.latest() for place in places}, isolation_level=isolation, request_timeout=REQUEST_SECONDS

@@ -105,12 +105,16 @@ class Replica:
         return events
 
     def partitions(self) -> set[str]:
-        """The partitions that it has by its own account: `<topic>/<number>`."""
-        held: set[str] = set()
-        for event in self.events("assigned", "revoked", "lost"):
-            named = set(event["partitions"].split(","))
-            held = held | named if event["event"] == "assigned" else held - named
-        return held
+        """The partitions in which it fires, by its own account: `<topic>/<number>`."""
+        fires: set[str] = set()
+        for event in self.events("restored", "fenced", "revoked", "lost"):
+            if event["event"] == "restored":
+                fires.add(f"{event['topic']}/{event['partition']}")
+            elif event["event"] == "fenced":
+                fires.discard(f"{event['topic']}/{event['partition']}")
+            else:
+                fires.difference_update(event["partitions"].split(","))
+        return fires
 
     def last_words(self) -> str:
         """The end of its log, for a failure's message."""
