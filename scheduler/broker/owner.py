@@ -303,6 +303,7 @@ class Owner:
             extra=fields(**self._where, schedules=len(batch), kind=error.kind.value, detail=str(error)),
         )
         self.engine.uncertain(batch)
+        self._targets.forget()
         if error.kind is Kind.FENCED:
             raise error
         if error.reason is not None:

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from scheduler.clock import Clock
     from scheduler.engine.targets import TargetPolicy
 
-UNKNOWN_FOR_SECONDS = 1.0
-"""How long a topic that was not there is not asked for again."""
+REFUSED_FOR_SECONDS = 1.0
+"""How long a topic or a partition that was not there is not asked for again."""
 
 
 class Targets:
@@ -25,7 +25,7 @@ class Targets:
         self._clock = clock
         self._lock = threading.Lock()
         self._partitions: dict[str, int] = {}
-        self._missing: dict[str, float] = {}
+        self._ask_again_at: dict[str, float] = {}
 
     def refusal(self, topic: str, partition: int | None) -> tuple[Reason, str] | None:
         """Why nothing can be delivered there; None where it can.
@@ -38,22 +38,28 @@ class Targets:
             refused = self._policy.refusal(topic)
             if refused is not None:
                 return Reason.FORBIDDEN_TARGET, refused
-            count = self._look_up(topic)
-            if count is None:
-                return Reason.UNKNOWN_TOPIC, f"the topic {topic} does not exist"
+        if count is None or (partition is not None and partition >= count):
+            count = self._look_up(topic, partition or 0)
+        if count is None:
+            return Reason.UNKNOWN_TOPIC, f"the topic {topic} does not exist"
         if partition is not None and partition >= count:
             return Reason.UNKNOWN_PARTITION, f"the topic {topic} has {count} partitions, there is no {partition}"
         return None
 
-    def _look_up(self, topic: str) -> int | None:
+    def forget(self) -> None:
+        """Look all up again: a delivery has failed, and a topic may have been deleted since."""
+        self._partitions.clear()
+
+    def _look_up(self, topic: str, partition: int) -> int | None:
         with self._lock:
             now = self._clock.monotonic()
-            if self._missing.get(topic, now) > now:
-                return None
+            if self._ask_again_at.get(topic, now) > now:
+                return self._partitions.get(topic)
             count = self._cluster.partitions(topic)
+            if count is None or partition >= count:
+                self._ask_again_at[topic] = now + REFUSED_FOR_SECONDS
             if count is None:
-                self._missing[topic] = now + UNKNOWN_FOR_SECONDS
+                self._partitions.pop(topic, None)
             else:
                 self._partitions[topic] = count
-                self._missing.pop(topic, None)
             return count

@@ -113,7 +113,7 @@ def gather(
 
 def _settled(bootstrap_servers: str, topics: tuple[str, ...], clock: Clock) -> tuple[dict[str, Bounds], list[Hanging]]:
     """Where each partition ends once no transaction is open; and those where one stays so."""
-    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 3})
     places = [
         TopicPartition(topic, partition)
         for topic in topics
