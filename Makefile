@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BROKER ?= embedded
 UPGRADE ?=
+BENCH ?=
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -11,7 +12,7 @@ LOCK = $(UV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-
 	--no-emit-index-url --custom-compile-command "make lock" $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-unit lint format kafka topics up down lock clean
+.PHONY: help install demo test test-unit lint format kafka topics up down bench lock clean
 
 help: ## Print this list.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -48,6 +49,9 @@ up: ## Build and start the whole system with Docker Compose.
 
 down: ## Stop it; the data stays in Docker's volumes.
 	@docker compose down
+
+bench: $(INSTALLED) ## Measure against the raw client on the same broker: BENCH="--rounds 5 --json".
+	@$(BIN)/python -m bench.run $(BENCH)
 
 lock: ## Write the lock files anew; UPGRADE=--upgrade takes newer versions.
 	@test -x $(UV)/bin/uv || { $(PYTHON) -m venv $(UV) && $(UV)/bin/pip install -q --disable-pip-version-check uv==0.13.9; }

@@ -46,7 +46,8 @@ def select(schedules: Iterable[Stored], source: str) -> Snapshot:
     mark, prefix = (SOURCE, source.encode()), f"{source}/".encode()
     own, foreign = [], []
     for stored in schedules:
-        if mark in stored.schedule.headers:
+        # the mark travels with a job to its pending retries; those are one-shot, and not the planner's
+        if mark in stored.schedule.headers and stored.schedule.rule is not None:
             own.append(stored)
         elif stored.schedule.key.startswith(prefix):
             foreign.append(stored)

@@ -24,13 +24,12 @@ _FENCED = {
     KafkaError.INVALID_PRODUCER_EPOCH,
 }
 
+# A topic or a partition that a producer does not know is no poison: it may be newer than what the producer
+# has heard. The next attempt has a new producer, and `Targets` looks before it.
 _POISON = {
     KafkaError.MSG_SIZE_TOO_LARGE: Reason.TOO_LARGE,
     KafkaError.RECORD_LIST_TOO_LARGE: Reason.TOO_LARGE,
     KafkaError.TOPIC_AUTHORIZATION_FAILED: Reason.NOT_AUTHORIZED,
-    KafkaError.UNKNOWN_TOPIC_OR_PART: Reason.UNKNOWN_TOPIC,
-    KafkaError._UNKNOWN_TOPIC: Reason.UNKNOWN_TOPIC,  # noqa: SLF001
-    KafkaError._UNKNOWN_PARTITION: Reason.UNKNOWN_PARTITION,  # noqa: SLF001
     KafkaError.TOPIC_EXCEPTION: Reason.BAD_TARGET,
     KafkaError.INVALID_RECORD: Reason.REFUSED,
     KafkaError.POLICY_VIOLATION: Reason.REFUSED,

@@ -101,8 +101,8 @@ class Publisher:
                     break
 
     def _cause(self, error: KafkaError) -> KafkaError:
-        """What a record was refused for; the commit itself only says that one was."""
-        return self._fault or error
+        """What a record was refused for; else what the transaction itself was refused for."""
+        return error if self._fault is None or self._fault.code() in _CONSEQUENCES else self._fault
 
     def _delivered(self, error: KafkaError | None, _message: Message) -> None:
         if error is not None and (self._fault is None or self._fault.code() in _CONSEQUENCES):

@@ -5,6 +5,9 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from confluent_kafka import KafkaException
+
+from scheduler.broker.failures import poison
 from scheduler.schedule import Reason
 
 if TYPE_CHECKING:
@@ -39,7 +42,13 @@ class Targets:
             if refused is not None:
                 return Reason.FORBIDDEN_TARGET, refused
         if count is None or (partition is not None and partition >= count):
-            count = self._look_up(topic, partition or 0)
+            try:
+                count = self._look_up(topic, partition or 0)
+            except KafkaException as error:
+                reason = poison(error.args[0])
+                if reason is None:
+                    raise
+                return reason, error.args[0].str()
         if count is None:
             return Reason.UNKNOWN_TOPIC, f"the topic {topic} does not exist"
         if partition is not None and partition >= count:

@@ -59,7 +59,7 @@ class Settings(BaseSettings):
     server_addr: str = Field("127.0.0.1:8000", description="where the HTTP API is served; `off` for nowhere")
     since_delta: Annotated[int, Field(le=0)] | None = Field(
         None,
-        description="days (UTC) to look back for missed schedules: 0 today, -1 yesterday too; older ones are misfired",
+        description="days (UTC) to look back: 0 today, -1 yesterday too; older ones are misfired",
     )
     session_timeout: Annotated[int, Field(ge=1000, le=3_600_000)] = Field(
         6000, description="ms after which a silent replica loses its partitions"

@@ -6,8 +6,9 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from confluent_kafka.admin import AdminClient, NewPartitions
 
-from tests.support.schedules import clock
+from tests.support.schedules import SECONDS, clock, wait_until
 
 if TYPE_CHECKING:
     from tests.support.broker import Topics
@@ -158,3 +159,41 @@ def test_forbidden_targets_are_undeliverable(installation: Installation) -> None
     dead = [record.key for record in installation.read(installation.dead_letters)]
     assert sorted(key or b"" for key in dead) == sorted([*forbidden, b"partition"])
     assert all(record.value is None for record in installation.read(installation.schedules)[5:])
+
+
+def test_a_target_topic_that_was_deleted_is_undeliverable_and_its_neighbours_fire(
+    installation: Installation, topics: Topics
+) -> None:
+    """It was there when the replica last looked."""
+    gone = topics.create("gone")
+    admin = AdminClient({"bootstrap.servers": installation.broker})
+    with installation.replica():
+        installation.write(installation.schedule(b"while it was there", epoch=0, target_topic=gone))
+        installation.wait_for(gone)
+        admin.delete_topics([gone])[gone].result(SECONDS)
+        installation.write(
+            *(installation.schedule(key, epoch=0) for key in NEIGHBOURS),
+            installation.schedule(b"poison", epoch=0, target_topic=gone),
+        )
+        installation.fired(*NEIGHBOURS)
+        installation.wait_for(installation.dead_letters)
+
+    assert outcomes(installation) == {
+        **dict.fromkeys([*NEIGHBOURS, b"while it was there"], (b"fired", None)),
+        b"poison": (b"undeliverable", b"unknown-target-topic"),
+    }
+
+
+def test_a_partition_that_the_target_got_later_is_fired_to(installation: Installation, topics: Topics) -> None:
+    wider = topics.create("wider")
+    admin = AdminClient({"bootstrap.servers": installation.broker})
+    with installation.replica():
+        installation.write(installation.schedule(b"before", epoch=0, target_topic=wider))
+        installation.wait_for(wider)
+        admin.create_partitions([NewPartitions(wider, 3)])[wider].result(SECONDS)
+        wait_until(lambda: len(admin.list_topics(wider).topics[wider].partitions) == 3, "there are three partitions")
+        installation.write(installation.schedule(b"after", epoch=0, target_topic=wider, target_partition=2))
+        installation.wait_for(installation.history, 2)
+
+    assert outcomes(installation) == {b"before": (b"fired", None), b"after": (b"fired", None)}
+    assert [message.partition for message in installation.read(wider)] == [0, 2]

@@ -200,6 +200,23 @@ def test_only_schedules_of_the_source_are_its_own() -> None:
     assert snapshot == Snapshot(own=mine, foreign=(nobody,))
 
 
+def test_a_pending_retry_of_a_job_is_not_the_planners() -> None:
+    """It carries the mark of its source, as every header of a message travels; a sync must not cancel it."""
+    retry = landed(
+        Write(
+            "schedules",
+            b"jobs/x@1893499200000#2",
+            b"",
+            schedule_headers("cluster-a-retry", due_ms=NOON, headers=[("planner-source", b"jobs")]),
+        )
+    )
+
+    snapshot = select([*in_force("NAME=x\n@daily a"), retry], "jobs")
+
+    assert [stored.schedule.key for stored in snapshot.own] == [b"jobs/x"]
+    assert make_plan(desired("NAME=x\n@daily a"), snapshot, NOON).count(Cancel) == 0
+
+
 def test_an_id_that_someone_else_uses_is_refused() -> None:
     nobody = landed(Write("schedules", b"jobs/x", b"", schedule_headers("t", due_ms=NOON)))
 

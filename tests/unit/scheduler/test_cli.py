@@ -183,7 +183,7 @@ def test_a_property_that_the_client_does_not_know_is_named(call, monkeypatch, tm
     assert "hunter2" not in err
 
 
-def test_a_broker_that_does_not_answer_is_named_with_exit_code_69(call, monkeypatch):
+def test_a_broker_that_does_not_answer_is_named_with_exit_code_69(call, monkeypatch, caplog):
     # a user waits for some seconds, as a broker may be restarting; a test need not
     monkeypatch.setattr(Cluster.topics, "__defaults__", (0.2,))
     monkeypatch.setenv("BOOTSTRAP_SERVERS", "127.0.0.1:1")
@@ -192,7 +192,8 @@ def test_a_broker_that_does_not_answer_is_named_with_exit_code_69(call, monkeypa
     assert (code, out) == (ExitCode.UNAVAILABLE, "")
     assert err.startswith("scheduler: Kafka at 127.0.0.1:1: ")
     assert err.endswith("; check BOOTSTRAP_SERVERS and the broker\n")
-    assert err.count("\n") == 1, "the client's own complaints are not shown beside it"
+    assert err.count("\n") == 1
+    assert caplog.records == [], "the client's own complaints are not shown beside it"
 
 
 # ---------------------------------------------------------------- the process

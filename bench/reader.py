@@ -1,0 +1,63 @@
+"""A read_committed reader of one topic, from now on: what a consumer really sees, and when."""
+
+from __future__ import annotations
+
+import time
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+SILENCE_SECONDS = 60.0
+
+
+class Reader:
+    """Stands at the end of the topic from its construction on."""
+
+    def __init__(self, bootstrap_servers: str, topic: str) -> None:
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": bootstrap_servers,
+                "group.id": "bench-reader",
+                "isolation.level": "read_committed",
+                "enable.auto.commit": False,
+                "fetch.wait.max.ms": 100,
+                "fetch.queue.backoff.ms": 2,
+            }
+        )
+        partitions = self._consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        ends = [
+            TopicPartition(topic, number, self._consumer.get_watermark_offsets(TopicPartition(topic, number))[1])
+            for number in partitions
+        ]
+        self._consumer.assign(ends)
+
+    def count(self, wanted: int) -> float:
+        """Read that many records; the Unix time at which the last one was here."""
+        seen = 0
+        while seen < wanted:
+            seen += len(self._some())
+        return time.time()
+
+    def lateness_ms(self, wanted: int) -> list[float]:
+        """Read that many fired messages; for each, the milliseconds from its due time to its arrival here."""
+        late: list[float] = []
+        while len(late) < wanted:
+            messages = self._some()
+            now = time.time()
+            for message in messages:
+                due = float(dict(message.headers())["scheduler-epoch"])
+                late.append((now - due) * 1000)
+        return late
+
+    def _some(self) -> list:
+        first = self._consumer.poll(SILENCE_SECONDS)
+        if first is None:
+            raise SystemExit(f"nothing came for {SILENCE_SECONDS:g} s")
+        messages = [first, *self._consumer.consume(10_000, 0)]
+        for message in messages:
+            if message.error():
+                raise KafkaException(message.error())
+        return messages
+
+    def close(self) -> None:
+        """Leave."""
+        self._consumer.close()
