@@ -14,13 +14,12 @@ from scheduler.engine.life import State
 from scheduler.runtime.settings import Settings
 from scheduler.service import Scheduler
 from scheduler.topics import schedules_topic
+from tests.support.records import Header, Put, Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from tests.support.broker import Topics
-
-Header = tuple[str, bytes | None]
 
 SECONDS = 30.0
 """After this a test fails; nothing takes so long when all is well."""
@@ -43,54 +42,6 @@ def wait_until(condition: Callable[[], object], what: str, seconds: float = SECO
 def epoch(instant_ms: int) -> str:
     """Unix seconds with milliseconds, as `scheduler-epoch` takes them."""
     return f"{instant_ms // 1000}.{instant_ms % 1000:03}"
-
-
-@dataclass(frozen=True)
-class Record:
-    """A record as it stands in a topic."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp_ms: int
-    key: bytes | None
-    value: bytes | None
-    headers: list[Header]
-
-    @classmethod
-    def of(cls, message: Message) -> Record:
-        """Take the parts out of a client's message."""
-        return cls(
-            message.topic(),
-            message.partition(),
-            message.offset(),
-            message.timestamp()[1],
-            message.key(),
-            message.value(),
-            message.headers() or [],
-        )
-
-    def __getitem__(self, name: str) -> bytes | None:
-        """The value of the only header of that name; None where there is none."""
-        values = [value for header, value in self.headers if header == name]
-        assert len(values) < 2, f"{name} is there {len(values)} times: {self}"
-        return values[0] if values else None
-
-
-@dataclass(frozen=True)
-class Put:
-    """A record to write; `partition` None leaves the choice to the client's partitioner."""
-
-    topic: str
-    key: bytes | None
-    value: bytes | None
-    headers: list[Header]
-    partition: int | None = None
-
-    def to(self, producer: Producer, delivered: Callable[[KafkaError | None, Message], None] | None = None) -> None:
-        """Hand the record to a client."""
-        place = {} if self.partition is None else {"partition": self.partition}
-        producer.produce(self.topic, self.value, self.key, headers=self.headers, on_delivery=delivered, **place)
 
 
 @dataclass(frozen=True)

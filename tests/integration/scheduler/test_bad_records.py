@@ -12,7 +12,8 @@ from tests.support.schedules import SECONDS, clock, wait_until
 
 if TYPE_CHECKING:
     from tests.support.broker import Topics
-    from tests.support.schedules import Installation, Record
+    from tests.support.records import Record
+    from tests.support.schedules import Installation
 
 NEIGHBOURS = [b"neighbour-%d" % number for number in range(6)]
 

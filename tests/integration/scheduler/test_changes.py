@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.schedules import JAVA, Put, clock, wait_until_pending
+from tests.support.records import Put
+from tests.support.schedules import JAVA, clock, wait_until_pending
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,13 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scheduler.clock import rfc3339
-from tests.support.schedules import JAVA, Put, clock, epoch
+from tests.support.records import Put
+from tests.support.schedules import JAVA, clock, epoch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.support.broker import Topics
     from tests.support.schedules import Installation
+
+PROMPT_MS = 2000
+"""What fires by a clock fires within milliseconds; the rest is for a busy machine."""
 
 
 def test_fires_at_the_due_time_and_never_early(installation: Installation) -> None:
@@ -38,7 +42,7 @@ def test_fires_at_the_due_time_and_never_early(installation: Installation) -> No
         key = message["scheduler-key"]
         assert key is not None
         assert message["scheduler-fire-id"] == f"{key.decode()}@{due_ms[key]}".encode()
-        assert due_ms[key] <= message.timestamp_ms < due_ms[key] + 1000
+        assert due_ms[key] <= message.timestamp_ms < due_ms[key] + PROMPT_MS
     assert len(installation.read(installation.target)) == 4
 
 
@@ -137,7 +141,7 @@ def test_what_was_due_in_the_past_fires_at_once_and_says_how_late_it_is(installa
         (schedule,) = installation.write(installation.schedule(b"old", due_ms=clock.now_ms() - day_ms))
         (message,) = installation.fired(b"old")
 
-    assert message.timestamp_ms < schedule.timestamp_ms + 1000
+    assert message.timestamp_ms < schedule.timestamp_ms + PROMPT_MS
     (history,) = installation.read(installation.history)
     assert history["scheduler-outcome"] == b"fired"
     assert day_ms <= int(history["scheduler-lateness-ms"] or b"") < day_ms + 10_000

@@ -15,7 +15,8 @@ from tests.support.schedules import clock, wait_until_pending
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.support.schedules import Installation, Record
+    from tests.support.records import Record
+    from tests.support.schedules import Installation
 
 
 def dues_ms(fired: list[Record]) -> list[int]:

@@ -8,7 +8,8 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from scheduler.engine.life import State
-from tests.support.schedules import SECONDS, Put, clock, wait_until
+from tests.support.records import Put
+from tests.support.schedules import SECONDS, clock, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

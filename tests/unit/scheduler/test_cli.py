@@ -183,7 +183,7 @@ def test_a_property_that_the_client_does_not_know_is_named(call, monkeypatch, tm
     assert "hunter2" not in err
 
 
-def test_a_broker_that_does_not_answer_is_named_with_exit_code_69(call, monkeypatch, caplog):
+def test_a_broker_that_does_not_answer_is_named_with_exit_code_69(call, monkeypatch):
     # a user waits for some seconds, as a broker may be restarting; a test need not
     monkeypatch.setattr(Cluster.topics, "__defaults__", (0.2,))
     monkeypatch.setenv("BOOTSTRAP_SERVERS", "127.0.0.1:1")
@@ -193,7 +193,16 @@ def test_a_broker_that_does_not_answer_is_named_with_exit_code_69(call, monkeypa
     assert err.startswith("scheduler: Kafka at 127.0.0.1:1: ")
     assert err.endswith("; check BOOTSTRAP_SERVERS and the broker\n")
     assert err.count("\n") == 1
-    assert caplog.records == [], "the client's own complaints are not shown beside it"
+
+
+def test_the_client_s_own_complaints_are_not_shown_beside_the_error(call, caplog):
+    @click.command()
+    def command():
+        logging.getLogger("kafka").error("FAIL [thrd:a:1]: connection refused")
+        raise BrokerUnavailableError("Kafka at a:1: no")
+
+    assert call(entry=lambda: run(command, "scheduler"))[2] == "scheduler: Kafka at a:1: no\n"
+    assert caplog.records == []
 
 
 # ---------------------------------------------------------------- the process
