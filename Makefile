@@ -31,7 +31,7 @@ test-unit: $(INSTALLED) ## Run the tests that need no Kafka.
 lint: $(INSTALLED) ## Check style, types and the architecture.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy --explicit-package-bases scheduler planner worker $(wildcard dev tests)
+	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
 format: $(INSTALLED) ## Format the code and mend what can be mended.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 SILENCE_SECONDS = 60.0
 
@@ -48,7 +48,7 @@ class Reader:
                 late.append((now - due) * 1000)
         return late
 
-    def _some(self) -> list:
+    def _some(self) -> list[Message]:
         first = self._consumer.poll(SILENCE_SECONDS)
         if first is None:
             raise SystemExit(f"nothing came for {SILENCE_SECONDS:g} s")

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,7 +77,7 @@ class Bench:
         )
         assigned = restored = 0.0
         left = PARTITIONS
-        for line in process.stderr:
+        for line in process.stderr or ():
             event = json.loads(line)
             if event["event"] == "assigned":
                 assigned = time.time()
@@ -86,7 +86,7 @@ class Bench:
             if left == 0:
                 restored = time.time()
                 break
-        threading.Thread(target=process.stderr.read, daemon=True).start()
+        threading.Thread(target=process.communicate, daemon=True).start()  # or a full pipe would hold it up
         try:
             yield psutil.Process(process.pid), restored - assigned
         finally:
@@ -155,8 +155,8 @@ def _spread(values: list[float], digits: int = 0) -> str:
 def main(*, rounds: int, burst: int, pending: int, as_json: bool) -> None:
     """Measure a replica against the raw transactional loop on the same broker in the same run."""
     given = os.environ.get("BOOTSTRAP_SERVERS")
-    with nullcontext() if given else LocalKafka() as kafka:
-        bench = Bench(given or kafka.bootstrap_servers)
+    with ExitStack() as until_the_end:
+        bench = Bench(given or until_the_end.enter_context(LocalKafka()).bootstrap_servers)
         bench.raw_rate(10_000)  # warms the broker
         raws, bursts, cpus, ratios = [], [], [], []
         for number in range(rounds):

@@ -15,6 +15,7 @@ from scheduler.clock import SystemClock, rfc3339
 from scheduler.durations import parse_duration
 from scheduler.errors import ExitCode
 from scheduler.history import Filter, HistoryEvent, read_event
+from scheduler.instants import parse_instant
 from scheduler.runtime import logs
 from scheduler.runtime.cli import CONTEXT, echo_json, echo_json_line, echo_table, environment_help, examples, run
 from scheduler.runtime.kafka import unavailable
@@ -23,12 +24,14 @@ from scheduler.runtime.settings import Settings
 from scheduler.schedule import Outcome
 from scheduler.service import Scheduler
 from scheduler.topics import all_topics
-from scheduler.wire import parse_instant
 
 BROKER = ("bootstrap_servers", "schedules_topics", "history_topic", "configuration_file")
 
 
-@click.group(context_settings=CONTEXT)
+@click.group(
+    context_settings=CONTEXT,
+    epilog=examples("scheduler topics --create", "scheduler run", "scheduler history --follow"),
+)
 @click.version_option(__version__, prog_name="scheduler")
 def cli() -> None:
     """Fire messages on Kafka at their time, exactly once."""
@@ -36,6 +39,7 @@ def cli() -> None:
 
 @cli.command(
     "run",
+    short_help="Run a replica until SIGTERM or Ctrl-C.",
     epilog=examples(
         "scheduler run",
         "BOOTSTRAP_SERVERS=kafka:9092 SCHEDULES_TOPICS=schedules,retries scheduler run",
@@ -74,6 +78,7 @@ def run_command() -> int:
 
 
 @cli.command(
+    short_help="Show the topics that an installation needs, or create them.",
     epilog=examples("scheduler topics", "scheduler topics --create", "PARTITIONS=32 scheduler topics --create")
     + "\n\n"
     + environment_help(*BROKER, "dead_letter_topic", "results_topic", "clusters", "partitions", "replication_factor"),

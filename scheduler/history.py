@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from scheduler import wire
 from scheduler.clock import rfc3339
+from scheduler.instants import epoch_ms
 from scheduler.schedule import Outcome, display
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def read_event(message: Message) -> HistoryEvent:
 
 def _epoch_ms(text: str | None) -> int | None:
     # a rejected record's own headers may hold anything
-    return None if text is None else wire.epoch_ms(text)
+    return None if text is None else epoch_ms(text)
 
 
 def _whole(text: str | None) -> int | None:

@@ -112,6 +112,8 @@ class Scheduler:
     def _main(self) -> None:
         try:
             wait_for_topics(self._cluster, self._settings, self._clock, self._stop)
+            if self._stop.is_set():
+                return
             log.info(
                 "started",
                 extra=fields(group=self._settings.group_id, topics=",".join(self._settings.schedules_topics)),

@@ -14,7 +14,7 @@ import os
 import uuid
 from typing import TYPE_CHECKING
 
-import psutil  # type: ignore[import-untyped]  # its types are a package of their own
+import psutil
 
 if TYPE_CHECKING:
     import signal

@@ -25,7 +25,7 @@ def feed(engine: PartitionEngine, message: Message) -> None:
     value = message.value()
     if value is None and key is not None and engine.has_no_use_for_tombstone(key):
         return
-    timestamp_ms = max(0, message.timestamp()[1])
+    timestamp_ms = message.timestamp()[1]
     try:
         # called once: after an error, a second call crashes the interpreter
         headers = message.headers()

@@ -1,7 +1,7 @@
 """Configuration of every Kafka client of the product, in one place, as data.
 
-What a guarantee stands on (isolation, idempotence, transactions, assignment) is set last and cannot be
-overridden by a file.
+What a guarantee stands on (isolation, idempotence, transactions, assignment) is set here alone: a file that
+names it is refused.
 """
 
 from __future__ import annotations

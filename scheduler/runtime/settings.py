@@ -21,8 +21,27 @@ _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
 METRICS_NAME = "METRICS_HTTP_ADDR"
 METRICS_ALIAS = "METRICS_ADDR"
 
-NEVER_PASSED_THROUGH = frozenset({"plugin.library.paths"})
-"""librdkafka properties that a file may not set: they load code."""
+NOT_TO_BE_SET = {
+    "plugin.library.paths": "it loads code",
+    **dict.fromkeys(
+        (
+            "isolation.level",
+            "enable.auto.commit",
+            "enable.auto.offset.store",
+            "auto.offset.reset",
+            "enable.partition.eof",
+            "partition.assignment.strategy",
+            "enable.idempotence",
+            "partitioner",
+            "transactional.id",
+        ),
+        "a guarantee stands on it",
+    ),
+    "group.id": "GROUP_ID is for that",
+    "session.timeout.ms": "SESSION_TIMEOUT is for that",
+    "transaction.timeout.ms": "TRANSACTION_TIMEOUT is for that",
+}
+"""librdkafka properties that a file may not set, and why."""
 
 
 class Address(NamedTuple):
@@ -208,8 +227,8 @@ def read_kafka_file(path: Path | None) -> KafkaFile:
         raise ConfigurationError(f"CONFIGURATION_FILE: {path} cannot be read: it is not UTF-8") from None
     file = (_read_yaml if path.suffix in (".yaml", ".yml") else _read_properties)(text, path)
     for properties in file:
-        for name in NEVER_PASSED_THROUGH & properties.keys():
-            raise ConfigurationError(f"CONFIGURATION_FILE: {path}: {name} is not accepted, it loads code")
+        for name in sorted(NOT_TO_BE_SET.keys() & properties.keys()):
+            raise ConfigurationError(f"CONFIGURATION_FILE: {path}: {name} is not accepted, {NOT_TO_BE_SET[name]}")
     return file
 
 

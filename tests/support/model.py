@@ -17,6 +17,7 @@ from scheduler import wire
 from scheduler.engine.life import State
 from scheduler.engine.partition import PartitionEngine
 from scheduler.engine.settlement import Out, Place, records
+from scheduler.instants import epoch_ms, format_epoch
 from scheduler.schedule import Header, Outcome
 
 PLACE = Place("schedules", 0, "history", "dead-letters")
@@ -392,7 +393,7 @@ class World:
         for at_ms, out in self.broker.delivered:
             said = dict(out.headers)
             if out.topic == TARGET:
-                due_ms = wire.epoch_ms((said[wire.EPOCH] or b"").decode())
+                due_ms = epoch_ms((said[wire.EPOCH] or b"").decode())
                 assert due_ms is not None
                 assert at_ms >= due_ms, f"early: {out.value!r}"
                 name = (out.value or b"", due_ms)
@@ -431,7 +432,7 @@ class World:
             for versions in by_key.values():
                 for version, following in pairwise(versions):
                     if version.kind == "schedule" and following.kind == "cancel":
-                        name = version.payload + wire.format_epoch(version.due_ms)
+                        name = version.payload + format_epoch(version.due_ms)
                         assert name in told, f"neither fired nor told to be cancelled: {version}"
             rejected = {payload for outcome, payload in history if outcome == Outcome.REJECTED}
             for version in self.versions:

@@ -237,7 +237,7 @@ kafka:
   producer:
     configuration:
       linger.ms: 20
-      enable.idempotence: false
+      acks: all
   consumer:
     configuration:
       fetch.wait.max.ms: 100
@@ -261,7 +261,7 @@ def test_a_yaml_file_has_properties_for_all_clients_and_for_each_kind(tmp_path, 
     """Each value is the text that is written: a password of digits stays what it is."""
     assert read_kafka_file(file(tmp_path, f"kafka.{suffix}", YAML)) == KafkaFile(
         {"security.protocol": "SASL_SSL", "sasl.password": "0123", "bootstrap.servers": "file:9092"},
-        {"linger.ms": "20", "enable.idempotence": "false"},
+        {"linger.ms": "20", "acks": "all"},
         {"fetch.wait.max.ms": "100"},
     )
 
@@ -287,18 +287,31 @@ def test_the_variable_wins_over_the_file_and_its_default_does_not(environment, t
     assert common_conf(Settings.load(configuration_file=path), "c")["bootstrap.servers"] == "variable:9092"
 
 
-def test_the_file_reaches_every_client_but_not_what_a_guarantee_stands_on(environment, tmp_path):
-    text = YAML.replace("fetch.wait.max.ms: 100", "isolation.level: read_uncommitted")
-    environment(CONFIGURATION_FILE=str(file(tmp_path, "kafka.yaml", text)))
+def test_the_file_reaches_every_client(environment, tmp_path):
+    environment(CONFIGURATION_FILE=str(file(tmp_path, "kafka.yaml", YAML)))
     settings = Settings.load()
     consumer = consumer_conf(settings, "c", "g")
     producer = producer_conf(settings, "c")
 
     assert consumer["security.protocol"] == producer["security.protocol"] == "SASL_SSL"
     assert (producer["linger.ms"], "linger.ms" in consumer) == ("20", False)
-    assert consumer["isolation.level"] == "read_committed"
-    assert producer["enable.idempotence"] is True
-    assert transactional_conf(settings, "c", "t")["transactional.id"] == "t"
+    assert transactional_conf(settings, "c", "t")["security.protocol"] == "SASL_SSL"
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("isolation.level", "a guarantee stands on it"),
+        ("enable.idempotence", "a guarantee stands on it"),
+        ("partitioner", "a guarantee stands on it"),
+        ("group.id", "GROUP_ID is for that"),
+        ("session.timeout.ms", "SESSION_TIMEOUT is for that"),
+    ],
+)
+def test_a_property_that_is_not_the_files_to_set_is_refused_not_ignored(tmp_path, name, why):
+    path = file(tmp_path, "kafka.config", f"linger.ms=1\n{name}=x\n")
+
+    assert file_refusal(path) == f"CONFIGURATION_FILE: {path}: {name} is not accepted, {why}"
 
 
 @pytest.mark.parametrize(

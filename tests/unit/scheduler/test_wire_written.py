@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from scheduler import wire
 from scheduler.durations import MAX_DURATION_MS, format_duration
+from scheduler.instants import epoch_ms, format_epoch
 from scheduler.schedule import Misfire, Outcome, Reason, Rejected, Schedule
 
 STAMPED_MS = 1_800_000_000_123
@@ -108,12 +109,12 @@ def test_a_refusal_in_the_history_shows_the_record_as_it_was_and_why():
 )
 def test_an_epoch_is_written_with_milliseconds_only_where_there_are_any(instant_ms, text):
     """etf1's consumers read whole seconds."""
-    assert text == wire.format_epoch(instant_ms)
+    assert text == format_epoch(instant_ms)
 
 
 @given(st.integers(0, wire.LATEST_MS))
 def test_an_epoch_is_read_back_as_it_was_written(instant_ms):
-    assert instant_ms == wire.epoch_ms(wire.format_epoch(instant_ms).decode())
+    assert instant_ms == epoch_ms(format_epoch(instant_ms).decode())
 
 
 # ---------------------------------------------------------------- there and back
