@@ -101,6 +101,8 @@ class Owner:
         self._applied = 0
         self._told = 0
         self._limit = MAX_BATCH
+        self._failures = 0
+        """Transactions that failed in a row for no fault of a record."""
         self._condemned: dict[tuple[bytes | None, int], list[tuple[Reason, str]]] = {}
         self._stop = threading.Event()
         self._running_since_ms = 0
@@ -272,6 +274,7 @@ class Owner:
             self._failed(batch, error)
         else:
             self.engine.committed(batch)
+            self._failures = 0
             self._limit = min(MAX_BATCH, self._limit * 2)
             if self._condemned:
                 for settlement in batch:
@@ -303,6 +306,7 @@ class Owner:
             extra=fields(**self._where, schedules=len(batch), kind=error.kind.value, detail=str(error)),
         )
         self.engine.uncertain(batch)
+        self._stand()
         self._targets.forget()
         if error.kind is Kind.FENCED:
             raise error
@@ -311,4 +315,7 @@ class Owner:
             if len(batch) == 1:
                 place = (batch[0].subject.key, batch[0].replaces)
                 self._condemned.setdefault(place, []).append((error.reason, str(error)))
+        else:
+            self._failures += 1
+            self._clock.wait(self._stop, BACKOFF_SECONDS[min(self._failures, len(BACKOFF_SECONDS)) - 1])
         self._recover()

@@ -62,6 +62,7 @@ def test_a_cancel_before_the_due_time_holds_and_is_told_once(installation: Insta
 
 
 def test_a_cancel_of_what_is_not_there_says_and_does_nothing(installation: Installation) -> None:
+    installation.write(installation.cancel(b"unknown before the start"))
     with installation.replica():
         installation.write(installation.cancel(b"unknown"), installation.schedule(b"a", epoch=0))
         installation.fired(b"a")
