@@ -17,12 +17,14 @@ transaction, says which entries are in the books already; only the others are wr
 from __future__ import annotations
 
 import contextlib
+import logging
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
+from scheduler.runtime.logs import fields
 from worker.offsets import Position, Progress
 from worker.partitions import key_of, offset_of
 
@@ -38,12 +40,24 @@ if TYPE_CHECKING:
     from worker.runner import Finished
     from worker.runs import Poison
 
+log = logging.getLogger("worker")
+
 CALL_SECONDS = 15.0
+UNDECIDED_SECONDS = 30.0
+"""A transaction is decided at the latest this long after its timeout: the coordinator looks every 10 s."""
 SLOW_SECONDS = 5.0
 """A transaction that took longer may have been retried by the client behind our back, and a late request of it may
 decide a later one (KAFKA-17754): its producer is not used again."""
 
 _METADATA_MAGIC = b"CGMDv2:"
+
+
+class Committed(Protocol):
+    """Asks for committed offsets and their metadata."""
+
+    def __call__(self, partitions: list[TopicPartition], *, stable: bool) -> list[TopicPartition]:
+        """The offsets, each with an error where there is one; raises KafkaException where nothing answers."""
+        ...
 
 
 class BookkeepingError(Exception):
@@ -64,7 +78,8 @@ class Ledger:
 
     Args:
         open_producer: makes a producer, always with the same transactional id.
-        committed: the group's offsets, those that no open transaction may still change; takes partitions and seconds.
+        committed: asks for the group's offsets; stable ones are an error while an open transaction may change them.
+        patience_seconds: after this, no transaction of a worker can still be open.
         uncertain: an earlier ledger of this id was given up in the middle.
     """
 
@@ -72,15 +87,18 @@ class Ledger:
         self,
         books: Books,
         open_producer: Callable[[], Producer],
-        committed: Callable[[list[TopicPartition], float], list[TopicPartition]],
+        committed: Committed,
         clock: Clock,
         *,
+        patience_seconds: float,
         uncertain: bool = False,
     ) -> None:
         self._books = books
         self._open_producer = open_producer
         self._committed = committed
         self._clock = clock
+        self._patience = patience_seconds
+        self._unstable_since: dict[Key, float] = {}
         self._uncertain = uncertain
         self._producer: Producer | None = None
         self._too_large: set[Finished | Poison] = set()
@@ -94,21 +112,31 @@ class Ledger:
         Raises:
             BookkeepingError: that cannot be told yet.
         """
-        try:
-            found = self._committed([TopicPartition(topic, partition) for topic, partition in keys], CALL_SECONDS)
-        except KafkaException as error:
-            raise BookkeepingError(f"committed offsets: {_text(error.args[0])}") from None
+        found = self._ask(keys, stable=True)
+        unstable = [_key(it) for it in found if it.error and it.error.code() == KafkaError.UNSTABLE_OFFSET_COMMIT]
+        now = self._clock.monotonic()
+        self._unstable_since = {key: self._unstable_since.get(key, now) for key in unstable}
+        if unstable:
+            if now - max(self._unstable_since.values()) < self._patience:
+                raise BookkeepingError("an earlier transaction is not decided yet")
+            # a broker that restarted in the middle of a transaction may say so for ever, after it was decided
+            log.warning("offsets stay unstable", extra=fields(partitions=str(unstable)))
+            found = self._ask(keys, stable=False)
         for partition in found:
             if partition.error is not None:
                 raise BookkeepingError(
                     f"committed offset of {partition.topic}-{partition.partition}: {partition.error}"
                 )
         return {
-            (partition.topic, partition.partition): Position(partition.offset, partition.metadata or "")
-            if partition.offset >= 0
-            else None
+            _key(partition): Position(partition.offset, partition.metadata or "") if partition.offset >= 0 else None
             for partition in found
         }
+
+    def _ask(self, keys: Sequence[Key], *, stable: bool) -> list[TopicPartition]:
+        try:
+            return self._committed([TopicPartition(topic, partition) for topic, partition in keys], stable=stable)
+        except KafkaException as error:
+            raise BookkeepingError(f"committed offsets: {_text(error.args[0])}") from None
 
     def book(self, booking: Booking) -> None:
         """Write the booking; when it returns, it is committed.
@@ -194,6 +222,10 @@ def fences(group_metadata: bytes) -> bool:
     (generation,) = struct.unpack_from("=i", body)
     _, member, *_ = body[4:].split(b"\0")
     return generation > 0 and member != b""
+
+
+def _key(partition: TopicPartition) -> Key:
+    return partition.topic, partition.partition
 
 
 def _offsets(booking: Booking) -> list[TopicPartition]:

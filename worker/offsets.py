@@ -88,6 +88,19 @@ class Progress:
             self._high = max(self._high, offset + 1)
 
 
+def corrected(committed: Position, done: Collection[int]) -> Position:
+    """The position with more known to be done than was committed.
+
+    Offsets between them that hold no record are counted as not done; that ends when a later record arrives.
+    """
+    progress = Progress(committed)
+    beyond = {offset for offset in done if offset >= committed.offset}
+    high = max((offset + 1 for offset in beyond), default=committed.offset)
+    for offset in range(committed.offset, high):
+        progress.take_in(offset)
+    return progress.position({offset for offset in beyond if not progress.done(offset)})
+
+
 def _undone(first: int, differences: str) -> list[int]:
     offsets = [first]
     for difference in differences.split(",") if differences else ():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from confluent_kafka import OFFSET_BEGINNING
+
 from worker.offsets import WINDOW, Position, Progress
 from worker.runs import Poison, Run, read
 
@@ -25,18 +27,19 @@ RESUME_AT = PAUSE_AT // 2
 class Partition:
     """From its assignment to its end; a partition that comes back is a new one.
 
-    Messages that arrive before it is known what an earlier owner did are held back.
+    It is paused until it is known what an earlier owner did; `start` is then where to begin to read.
     """
 
     def __init__(self, cluster: str, add: Callable[[Run], None]) -> None:
         self._cluster = cluster
         self._add = add
         self._progress: Progress | None = None
-        self._held: list[Message] = []
         self._runs: set[Run] = set()
         self.finished: list[Finished | Poison] = []
         """Ended, and not yet in the books."""
-        self.paused = False
+        self.paused = True
+        self.start: int | None = None
+        """An offset to go to before reading; None once that is done."""
 
     @property
     def restored(self) -> bool:
@@ -44,17 +47,14 @@ class Partition:
         return self._progress is not None
 
     def restore(self, committed: Position | None) -> None:
-        """Take over where the group stands, and begin."""
+        """Take over where the group stands."""
         self._progress = Progress(committed)
-        held, self._held = self._held, []
-        for message in held:
-            self.receive(message)
+        self.start = OFFSET_BEGINNING if committed is None else committed.offset
 
     def receive(self, message: Message) -> None:
         """The next message."""
-        if self._progress is None:
-            self._held.append(message)
-            return
+        if self._progress is None or self.start is not None:
+            return  # read before the pause took hold; it comes again
         if not self._progress.take_in(message.offset() or 0):
             return
         found = read(message, self._cluster)
@@ -85,8 +85,9 @@ class Partition:
 
     def wants_pause(self) -> bool:
         """Whether it should be paused now; between the two marks it stays as it is."""
-        under_way = len(self._held) + (0 if self._progress is None else len(self._progress))
-        return under_way > (RESUME_AT if self.paused else PAUSE_AT)
+        if self._progress is None:
+            return True
+        return len(self._progress) > (RESUME_AT if self.paused else PAUSE_AT)
 
     def _known(self) -> Progress:
         if self._progress is None:

@@ -2,7 +2,8 @@
 
 A **result** (results topic, key = run id) is a JSON object: `run_id`, `id`, `job`, `cluster`, `attempt`,
 `max_attempts`, `intended_start`, `due`, `started`, `ended` (RFC 3339), `outcome`, `exit`, `exit_code`, `signal`,
-`error`, `then` (`retry`, `dead-letter` or null), `retry_at`, `output`, `output_bytes`, `worker`.
+`error`, `then` (`retry`, `dead-letter` or null), `retry_at`, `output`, `output_bytes`, `worker`, and `source` (`topic`, `partition`, `offset` of
+the message that was run).
 
 A **retry** is a schedule (key = `<run id>#<attempt>`) of the job, due after its delay, to the cluster's retry topic.
 
@@ -96,6 +97,7 @@ class Books:
             "output": "" if brief else ended.output.text,
             "output_bytes": ended.output.total_bytes,
             "worker": self.worker,
+            "source": run.source._asdict(),
         }
         match finished.then:
             case RetryAt(due_ms=due_ms) if not brief:

@@ -15,7 +15,15 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, Producer, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient
 
 from scheduler.clock import Deadline
@@ -24,7 +32,7 @@ from scheduler.runtime.logs import fields
 from scheduler.topics import retry_topic_name
 from worker.bookkeeping import Bookkeeper
 from worker.execution import GRACE_SECONDS
-from worker.ledger import Ledger
+from worker.ledger import CALL_SECONDS, UNDECIDED_SECONDS, Ledger
 from worker.partitions import Key, Partition
 from worker.records import Books
 from worker.runner import Runner
@@ -113,16 +121,20 @@ class Worker:
             self._settings, f"worker-{self._name}", f"worker-{self._options.topic}-{self._name}-{uuid.uuid4().hex[:8]}"
         )
 
-        # not by the consumer: its own committed() hangs, without regard to its timeout, while another thread polls
-        admin = AdminClient(common_conf(self._settings, f"worker-{self._name}"))
         group = self._options.group
 
-        def committed(partitions: list[TopicPartition], seconds: float) -> list[TopicPartition]:
+        def committed(partitions: list[TopicPartition], *, stable: bool) -> list[TopicPartition]:
+            # not by the consumer: its committed() hangs, whatever its timeout, while another thread polls; and by a
+            # client of its own: one that has lived through an outage was seen to time out for minutes afterwards
+            admin = AdminClient(common_conf(self._settings, f"worker-{self._name}"))
             asked = ConsumerGroupTopicPartitions(group, partitions)
-            answer = admin.list_consumer_group_offsets([asked], require_stable=True, request_timeout=seconds)[group]
-            return list(answer.result().topic_partitions)
+            answers = admin.list_consumer_group_offsets([asked], require_stable=stable, request_timeout=CALL_SECONDS)
+            return list(answers[group].result().topic_partitions)
 
-        return lambda uncertain: Ledger(books, lambda: Producer(conf), committed, self._clock, uncertain=uncertain)
+        patience = self._settings.transaction_timeout / 1000 + UNDECIDED_SECONDS
+        return lambda uncertain: Ledger(
+            books, lambda: Producer(conf), committed, self._clock, patience_seconds=patience, uncertain=uncertain
+        )
 
     def stop(self) -> None:
         """Ask for the end: the first time running jobs are drained, the second time they are killed."""
@@ -188,18 +200,34 @@ class Worker:
                 partition.ended(finished)
         self._bookkeeper.tend(self._owned, self._group_metadata)
         self._metrics.waiting.set(self._slots.waiting())
-        for (topic, number), partition in self._owned.items():
-            if (pause := partition.wants_pause()) != partition.paused:
-                partition.paused = pause
-                (self._consumer.pause if pause else self._consumer.resume)([TopicPartition(topic, number)])
+        for key, partition in self._owned.items():
+            if partition.wants_pause() != partition.paused:
+                self._turn(key, partition)
+
+    def _turn(self, key: Key, partition: Partition) -> None:
+        """Pause what runs, let what is paused run: at first from where the group stands."""
+        if not partition.paused:
+            self._consumer.pause([TopicPartition(*key)])
+        else:
+            if partition.start is not None:
+                try:
+                    self._consumer.seek(TopicPartition(*key, partition.start))
+                except KafkaException as error:
+                    if error.args[0].code() != KafkaError._STATE:  # noqa: SLF001 - librdkafka's name
+                        raise
+                    return  # the assignment is still on its way: once more, next time
+                partition.start = None
+            self._consumer.resume([TopicPartition(*key)])
+        partition.paused = not partition.paused
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # also called without a new partition, after each rebalance: the generation is another one then
         self._group_metadata = bytes(consumer.consumer_group_metadata())
         if not partitions:
             return
-        consumer.incremental_assign(partitions)
-        consumer.resume(partitions)  # a partition that was paused when it left would come back paused
+        # with an offset, so that the client does not ask for the committed one, for ever where it is unstable
+        consumer.incremental_assign([TopicPartition(p.topic, p.partition, OFFSET_BEGINNING) for p in partitions])
+        consumer.pause(partitions)
         for partition in partitions:
             key = (partition.topic, partition.partition)
             self._owned[key] = Partition(self._options.cluster, self._slots.add)

@@ -87,7 +87,7 @@ def test_a_second_producer_of_the_same_id_fences_the_first(broker: Broker, topic
 
 def test_topics_are_created_as_asked_and_never_by_use(broker: Broker, topics: Topics) -> None:
     topic = topics.create("schedules", partitions=4, config={"cleanup.policy": "compact"})
-    admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers, "log_level": 0})
 
     resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
     config = admin.describe_configs([resource])[resource].result(SECONDS)

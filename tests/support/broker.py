@@ -148,7 +148,7 @@ class Topics:
     """Creates topics under names that nobody else uses, and deletes them at the end."""
 
     def __init__(self, bootstrap_servers: str) -> None:
-        self._admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+        self._admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0})
         self._clock = SystemClock()
         self._created: list[str] = []
 

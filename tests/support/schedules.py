@@ -150,7 +150,7 @@ class Installation:
 
             return delivered
 
-        producer = Producer({"bootstrap.servers": self.broker, "linger.ms": 0, **conf})
+        producer = Producer({"bootstrap.servers": self.broker, "log_level": 0, "linger.ms": 0, **conf})
         for number, put in enumerate(puts):
             put.to(producer, report(number))
         assert producer.flush(SECONDS) == 0, "the broker has not taken every record"
@@ -158,7 +158,7 @@ class Installation:
 
     def transaction(self, transactional_id: str, *puts: Put) -> Producer:
         """A client whose transaction holds the records and is open; they stand in the log, uncommitted."""
-        producer = Producer({"bootstrap.servers": self.broker, "transactional.id": transactional_id})
+        producer = Producer({"bootstrap.servers": self.broker, "log_level": 0, "transactional.id": transactional_id})
         producer.init_transactions(SECONDS)
         producer.begin_transaction()
         for put in puts:

@@ -167,7 +167,7 @@ def test_a_target_topic_that_was_deleted_is_undeliverable_and_its_neighbours_fir
 ) -> None:
     """It was there when the replica last looked."""
     gone = topics.create("gone")
-    admin = AdminClient({"bootstrap.servers": installation.broker})
+    admin = AdminClient({"bootstrap.servers": installation.broker, "log_level": 0})
     with installation.replica():
         installation.write(installation.schedule(b"while it was there", epoch=0, target_topic=gone))
         installation.wait_for(gone)
@@ -187,7 +187,7 @@ def test_a_target_topic_that_was_deleted_is_undeliverable_and_its_neighbours_fir
 
 def test_a_partition_that_the_target_got_later_is_fired_to(installation: Installation, topics: Topics) -> None:
     wider = topics.create("wider")
-    admin = AdminClient({"bootstrap.servers": installation.broker})
+    admin = AdminClient({"bootstrap.servers": installation.broker, "log_level": 0})
     with installation.replica():
         installation.write(installation.schedule(b"before", epoch=0, target_topic=wider))
         installation.wait_for(wider)

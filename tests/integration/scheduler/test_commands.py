@@ -34,7 +34,7 @@ def names(broker: Broker) -> Iterator[dict[str, str]]:
         "CLUSTERS": f"commands-cluster-{unique}",
     }
     yield {"BOOTSTRAP_SERVERS": broker.bootstrap_servers, "PARTITIONS": "3", **topics}
-    admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers, "log_level": 0})
     there = [name for name in admin.list_topics(timeout=20).topics if unique in name]
     for deletion in (admin.delete_topics(there) if there else {}).values():
         deletion.result(20)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.auditor import EXAMPLES, Evidence, Fault, Hanging, Seen, Submission, judge
+from tests.support.auditor import Evidence, Hanging, Seen, Submission, judge
+from tests.support.verdict import EXAMPLES, Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -83,6 +83,7 @@ def test_a_success_is_one_result() -> None:
         "output": "one\nno such file\n",
         "output_bytes": 17,
         "worker": "host-1",
+        "source": {"topic": "cluster-a-retry", "partition": 1, "offset": 7},
     }
 
 
