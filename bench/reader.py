@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+
+from scheduler.broker.cluster import Cluster
+
+if TYPE_CHECKING:
+    from scheduler.runtime.settings import Settings
 
 SILENCE_SECONDS = 60.0
 
@@ -12,10 +18,10 @@ SILENCE_SECONDS = 60.0
 class Reader:
     """Stands at the end of the topic from its construction on."""
 
-    def __init__(self, bootstrap_servers: str, topic: str) -> None:
+    def __init__(self, settings: Settings, topic: str) -> None:
         self._consumer = Consumer(
             {
-                "bootstrap.servers": bootstrap_servers,
+                "bootstrap.servers": settings.bootstrap_servers,
                 "group.id": "bench-reader",
                 "isolation.level": "read_committed",
                 "enable.auto.commit": False,
@@ -23,11 +29,9 @@ class Reader:
                 "fetch.queue.backoff.ms": 2,
             }
         )
-        partitions = self._consumer.list_topics(topic, timeout=10).topics[topic].partitions
-        ends = [
-            TopicPartition(topic, number, self._consumer.get_watermark_offsets(TopicPartition(topic, number))[1])
-            for number in partitions
-        ]
+        cluster = Cluster(settings, "bench-reader")
+        count = cluster.partitions(topic) or 0
+        ends = [TopicPartition(topic, number, cluster.high_watermark(topic, number)) for number in range(count)]
         self._consumer.assign(ends)
 
     def count(self, wanted: int) -> float:

@@ -28,7 +28,7 @@ from bench.reader import Reader
 from dev.local_kafka import LocalKafka
 from scheduler.runtime.cli import echo_table
 from scheduler.runtime.settings import Settings
-from scheduler.topics import cluster_topic, history_topic, schedules_topic
+from scheduler.topics import cluster_topic, dead_letter_topic, history_topic, schedules_topic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,10 +44,16 @@ class Bench:
         self.bootstrap_servers = bootstrap_servers
         self.settings = Settings.load(bootstrap_servers=bootstrap_servers)
         name = f"bench-{time.time_ns()}"
-        self.topic, self.target, self.history = f"{name}-schedules", f"{name}-target", f"{name}-history"
+        self.topic, self.target = f"{name}-schedules", f"{name}-target"
+        self.history, self.dead_letters = f"{name}-history", f"{name}-dead-letters"
         self._serial = 0
         admin = AdminClient({"bootstrap.servers": bootstrap_servers})
-        specs = (schedules_topic(self.topic), cluster_topic(self.target), history_topic(self.history))
+        specs = (
+            schedules_topic(self.topic),
+            cluster_topic(self.target),
+            history_topic(self.history),
+            dead_letter_topic(self.dead_letters),
+        )
         for future in admin.create_topics(
             [NewTopic(spec.name, PARTITIONS, 1, config=spec.config) for spec in specs]
         ).values():
@@ -66,7 +72,7 @@ class Bench:
             "BOOTSTRAP_SERVERS": self.bootstrap_servers,
             "SCHEDULES_TOPICS": self.topic,
             "HISTORY_TOPIC": self.history,
-            "DEAD_LETTER_TOPIC": self.history,
+            "DEAD_LETTER_TOPIC": self.dead_letters,
             "GROUP_ID": self.topic,
             "METRICS_HTTP_ADDR": "off",
             "SERVER_ADDR": "off",
@@ -78,6 +84,8 @@ class Bench:
         assigned = restored = 0.0
         left = PARTITIONS
         for line in process.stderr or ():
+            if not line.startswith("{"):
+                raise SystemExit(f"the replica says: {line}")
             event = json.loads(line)
             if event["event"] == "assigned":
                 assigned = time.time()
@@ -95,7 +103,7 @@ class Bench:
 
     def raw_rate(self, count: int) -> float:
         """Schedules per second whose three records the bare client writes, until a reader has them all."""
-        reader = Reader(self.bootstrap_servers, self.target)
+        reader = Reader(self.settings, self.target)
         start = time.time()
         writer = threading.Thread(
             target=raw, args=(self.settings, self.topic, self.target, self.history, count, PARTITIONS)
@@ -109,7 +117,7 @@ class Bench:
     def burst_rate(self, count: int) -> tuple[float, float]:
         """All due at one instant: fired per second until a reader has them all, and CPU µs for each."""
         with self.replica() as (process, _):
-            reader = Reader(self.bootstrap_servers, self.target)
+            reader = Reader(self.settings, self.target)
             due_ms = int((time.time() + LEAD_SECONDS + count / 50_000) * 1000)
             schedule(self.settings, self.topic, self.target, [due_ms] * count, self.run_id())
             before = sum(process.cpu_times()[:2])
@@ -121,7 +129,7 @@ class Bench:
     def spread(self, rate: int, seconds: int) -> tuple[float, float, float]:
         """Spread over milliseconds: lateness p50 and p99 at a reader, in ms, and cores used."""
         with self.replica() as (process, _):
-            reader = Reader(self.bootstrap_servers, self.target)
+            reader = Reader(self.settings, self.target)
             for warm in (True, False):
                 count = rate if warm else rate * seconds
                 start_ms = int((time.time() + LEAD_SECONDS) * 1000)

@@ -18,7 +18,8 @@ from scheduler.runtime import cli, logs
 from scheduler.runtime.logs import fields
 from scheduler.runtime.settings import Settings
 from worker.metrics import Metrics, serve
-from worker.service import Options, Worker
+from worker.options import Options
+from worker.service import Worker
 
 if TYPE_CHECKING:
     from types import FrameType

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Protocol
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from scheduler.runtime.logs import fields
-from worker.offsets import Position, Progress
+from worker.offsets import Position, Progress, corrected
 from worker.partitions import key_of, offset_of
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ class Ledger:
     Args:
         open_producer: makes a producer, always with the same transactional id.
         committed: asks for the group's offsets; stable ones are an error while an open transaction may change them.
+        booked: the offsets that have a result, for when the coordinator cannot tell.
         patience_seconds: after this, no transaction of a worker can still be open.
         uncertain: an earlier ledger of this id was given up in the middle.
     """
@@ -88,6 +89,7 @@ class Ledger:
         books: Books,
         open_producer: Callable[[], Producer],
         committed: Committed,
+        booked: Callable[[Sequence[Key]], Mapping[Key, set[int]]],
         clock: Clock,
         *,
         patience_seconds: float,
@@ -96,6 +98,7 @@ class Ledger:
         self._books = books
         self._open_producer = open_producer
         self._committed = committed
+        self._booked = booked
         self._clock = clock
         self._patience = patience_seconds
         self._unstable_since: dict[Key, float] = {}
@@ -119,18 +122,16 @@ class Ledger:
         if unstable:
             if now - max(self._unstable_since.values()) < self._patience:
                 raise BookkeepingError("an earlier transaction is not decided yet")
-            # a broker that restarted in the middle of a transaction may say so for ever, after it was decided
-            log.warning("offsets stay unstable", extra=fields(partitions=str(unstable)))
-            found = self._ask(keys, stable=False)
-        for partition in found:
-            if partition.error is not None:
-                raise BookkeepingError(
-                    f"committed offset of {partition.topic}-{partition.partition}: {partition.error}"
-                )
-        return {
-            _key(partition): Position(partition.offset, partition.metadata or "") if partition.offset >= 0 else None
-            for partition in found
-        }
+            return self._corrected(_positions(self._ask(keys, stable=False)))
+        return _positions(found)
+
+    def _corrected(self, positions: dict[Key, Position | None]) -> dict[Key, Position | None]:
+        log.warning("offsets stay unstable", extra=fields(offsets=str(positions)))
+        try:
+            booked = self._booked(list(positions))
+        except KafkaException as error:
+            raise BookkeepingError(f"results: {_text(error.args[0])}") from None
+        return {key: corrected(position or Position(0), booked[key]) for key, position in positions.items()}
 
     def _ask(self, keys: Sequence[Key], *, stable: bool) -> list[TopicPartition]:
         try:
@@ -222,6 +223,16 @@ def fences(group_metadata: bytes) -> bool:
     (generation,) = struct.unpack_from("=i", body)
     _, member, *_ = body[4:].split(b"\0")
     return generation > 0 and member != b""
+
+
+def _positions(found: list[TopicPartition]) -> dict[Key, Position | None]:
+    for partition in found:
+        if partition.error is not None:
+            raise BookkeepingError(f"committed offset of {partition.topic}-{partition.partition}: {partition.error}")
+    return {
+        _key(partition): Position(partition.offset, partition.metadata or "") if partition.offset >= 0 else None
+        for partition in found
+    }
 
 
 def _key(partition: TopicPartition) -> Key:

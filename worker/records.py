@@ -2,8 +2,8 @@
 
 A **result** (results topic, key = run id) is a JSON object: `run_id`, `id`, `job`, `cluster`, `attempt`,
 `max_attempts`, `intended_start`, `due`, `started`, `ended` (RFC 3339), `outcome`, `exit`, `exit_code`, `signal`,
-`error`, `then` (`retry`, `dead-letter` or null), `retry_at`, `output`, `output_bytes`, `worker`, and `source` (`topic`, `partition`, `offset` of
-the message that was run).
+`error`, `then` (`retry`, `dead-letter` or null), `retry_at`, `output`, `output_bytes`,
+`worker`, and `source` (`topic`, `partition`, `offset` of the message that was run).
 
 A **retry** is a schedule (key = `<run id>#<attempt>`) of the job, due after its delay, to the cluster's retry topic.
 

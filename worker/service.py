@@ -11,30 +11,22 @@ import logging
 import os
 import socket
 import threading
-import uuid
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
-    ConsumerGroupTopicPartitions,
     KafkaError,
     KafkaException,
-    Producer,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient
 
 from scheduler.clock import Deadline
-from scheduler.runtime.kafka import common_conf, consumer_conf, transactional_conf, unavailable
+from scheduler.runtime.kafka import consumer_conf, unavailable
 from scheduler.runtime.logs import fields
-from scheduler.topics import retry_topic_name
 from worker.bookkeeping import Bookkeeper
-from worker.execution import GRACE_SECONDS
-from worker.ledger import CALL_SECONDS, UNDECIDED_SECONDS, Ledger
+from worker.connections import ledger_opener
 from worker.partitions import Key, Partition
-from worker.records import Books
 from worker.runner import Runner
 from worker.slots import Slots
 
@@ -46,6 +38,7 @@ if TYPE_CHECKING:
     from scheduler.clock import Clock
     from scheduler.runtime.settings import Settings
     from worker.metrics import Metrics
+    from worker.options import Options
     from worker.runs import Run
 
 log = logging.getLogger("worker")
@@ -57,28 +50,6 @@ BATCH = 64
 BOOKS_SECONDS = 10.0
 """How long a leaving worker tries to put what has ended into the books."""
 DEFAULT_MAX_POLL_MS = 300_000
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What a worker is told on its command line."""
-
-    cluster: str
-    retry: bool = False
-    slots: int = 4
-    group_id: str | None = None
-    drain_seconds: float = 10.0
-    grace_seconds: float = GRACE_SECONDS
-
-    @property
-    def topic(self) -> str:
-        """The topic to consume."""
-        return retry_topic_name(self.cluster) if self.retry else self.cluster
-
-    @property
-    def group(self) -> str:
-        """The consumer group."""
-        return self.group_id or f"worker-{self.topic}"
 
 
 class Worker:
@@ -113,28 +84,7 @@ class Worker:
             options.drain_seconds, int(conf.get("max.poll.interval.ms", DEFAULT_MAX_POLL_MS)) / 1000 / 3
         )
         self._consumer = Consumer(conf)
-        self._bookkeeper = Bookkeeper(self._ledger_opener(), metrics, clock)
-
-    def _ledger_opener(self) -> Callable[[bool], Ledger]:
-        books = Books.of(self._settings, cluster=self._options.cluster, worker=self._name)
-        conf = transactional_conf(
-            self._settings, f"worker-{self._name}", f"worker-{self._options.topic}-{self._name}-{uuid.uuid4().hex[:8]}"
-        )
-
-        group = self._options.group
-
-        def committed(partitions: list[TopicPartition], *, stable: bool) -> list[TopicPartition]:
-            # not by the consumer: its committed() hangs, whatever its timeout, while another thread polls; and by a
-            # client of its own: one that has lived through an outage was seen to time out for minutes afterwards
-            admin = AdminClient(common_conf(self._settings, f"worker-{self._name}"))
-            asked = ConsumerGroupTopicPartitions(group, partitions)
-            answers = admin.list_consumer_group_offsets([asked], require_stable=stable, request_timeout=CALL_SECONDS)
-            return list(answers[group].result().topic_partitions)
-
-        patience = self._settings.transaction_timeout / 1000 + UNDECIDED_SECONDS
-        return lambda uncertain: Ledger(
-            books, lambda: Producer(conf), committed, self._clock, patience_seconds=patience, uncertain=uncertain
-        )
+        self._bookkeeper = Bookkeeper(ledger_opener(settings, options, self._name, clock), metrics, clock)
 
     def stop(self) -> None:
         """Ask for the end: the first time running jobs are drained, the second time they are killed."""

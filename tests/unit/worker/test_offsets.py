@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.offsets import WINDOW, Position, Progress
+from worker.offsets import WINDOW, Position, Progress, corrected
 
 
 def taken_in(*offsets: int, committed: Position | None = None) -> Progress:
@@ -94,3 +94,16 @@ def test_metadata_of_a_full_window_with_the_widest_gaps_fits_into_a_commit() -> 
         progress.take_in(offset)
 
     assert len(progress.position({offsets[-1]}).metadata.encode()) <= 4096
+
+
+@given(st.integers(0, 20), st.sets(st.integers(0, 40)))
+def test_a_position_can_be_corrected_by_what_is_known_to_be_done(first: int, done: set[int]) -> None:
+    progress = Progress(corrected(Position(first), done))
+
+    assert [o for o in range(first, 42) if progress.take_in(o)] == [o for o in range(first, 42) if o not in done]
+
+
+def test_what_was_committed_stays_done_when_a_position_is_corrected() -> None:
+    progress = Progress(corrected(Position(5, "1;10;2"), {5, 12}))
+
+    assert [o for o in range(5, 15) if progress.take_in(o)] == [7, 10, 11, 13, 14]
