@@ -12,11 +12,11 @@ from scheduler.engine.life import State
 from scheduler.schedule import display
 
 if TYPE_CHECKING:
+    from scheduler.api.replica import Replica
     from scheduler.schedule import Schedule
-    from scheduler.service import Scheduler
 
 
-def make_app(scheduler: Scheduler, address: str) -> FastAPI:
+def make_app(scheduler: Replica, address: str) -> FastAPI:
     """The routes of one replica."""
     app = FastAPI(title="Kafka scheduler", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
     settings = scheduler.settings

@@ -15,7 +15,7 @@ from scheduler.runtime.logs import fields
 from scheduler.runtime.settings import Address
 
 if TYPE_CHECKING:
-    from scheduler.service import Scheduler
+    from scheduler.api.replica import Replica
 
 log = logging.getLogger("scheduler.api")
 
@@ -23,7 +23,7 @@ log = logging.getLogger("scheduler.api")
 class ApiServer:
     """Listens from its construction on."""
 
-    def __init__(self, scheduler: Scheduler, address: Address) -> None:
+    def __init__(self, scheduler: Replica, address: Address) -> None:
         """Listen at once.
 
         Raises:
