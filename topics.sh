@@ -46,8 +46,14 @@ settings() { # settings KIND: one setting a line
     # asked, also after the topic was mirrored or restored. A client's clock that runs ahead holds up compaction by an
     # hour at most, because Kafka 4 refuses later timestamps.
     ;;
-  history | results)
-    # The audit: what became of every schedule and of every attempt, for a month.
+  history)
+    # The audit: what became of every schedule, for a month; stamped by the brokers, whose clock it can hold on to.
+    echo cleanup.policy=delete
+    echo retention.ms=$((30 * DAY))
+    echo message.timestamp.type=LogAppendTime
+    ;;
+  results)
+    # What became of every attempt, for a month.
     echo cleanup.policy=delete
     echo retention.ms=$((30 * DAY))
     ;;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -62,6 +63,13 @@ class SchedulerMetrics:
             ["topic", "partition"],
             registry=registry,
         )
+
+        self.skew = Gauge(
+            "scheduler_clock_skew_seconds",
+            "This replica's clock less the brokers', when last measured; NaN before.",
+            registry=registry,
+        )
+        self.skew.set(math.nan)
 
     def settled(self, _place: Place, batch: Sequence[Settlement], seconds: float, *, running_since_ms: int) -> None:
         """A transaction is committed."""

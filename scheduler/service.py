@@ -16,6 +16,7 @@ from scheduler.broker.checks import wait_for_topics
 from scheduler.broker.cluster import Cluster
 from scheduler.broker.owner import Owner
 from scheduler.broker.publisher import Publisher
+from scheduler.broker.skew import SkewMeter
 from scheduler.broker.subscriber import Subscriber
 from scheduler.broker.targets import Targets
 from scheduler.clock import Clock, SystemClock
@@ -51,6 +52,7 @@ class Scheduler:
             frozenset(settings.schedules_topics), settings.history_topic, frozenset(settings.allowed_targets)
         )
         self._targets = Targets(policy, self._cluster, self._clock)
+        self._skew = SkewMeter(self._cluster, settings.history_topic, self._clock, self._metrics.skew.set)
         self._subscriber = Subscriber(
             consumer_conf(settings, self._client_id, settings.group_id),
             settings.schedules_topics,
@@ -118,6 +120,7 @@ class Scheduler:
                 "started",
                 extra=fields(group=self._settings.group_id, topics=",".join(self._settings.schedules_topics)),
             )
+            threading.Thread(target=self._skew.run, args=(self._stop,), name="skew", daemon=True).start()
             self._subscriber.run(self._stop)
         except Exception as error:  # noqa: BLE001 - handed to whoever waits for `ended`
             self.failure = error
@@ -135,5 +138,6 @@ class Scheduler:
             lambda: self._subscriber.is_ours(topic, partition),
             self._clock,
             self._metrics,
+            self._skew.committed,
             settings.since_delta,
         )

@@ -39,8 +39,15 @@ def schedules_topic(name: str) -> TopicSpec:
 
 
 def history_topic(name: str) -> TopicSpec:
-    """What became of every schedule, for a month."""
-    return TopicSpec(name, {"cleanup.policy": "delete", "retention.ms": str(30 * DAY_MS)})
+    """What became of every schedule, for a month; stamped by the brokers, whose clock an audit can hold on to."""
+    return TopicSpec(
+        name,
+        {
+            "cleanup.policy": "delete",
+            "retention.ms": str(30 * DAY_MS),
+            "message.timestamp.type": "LogAppendTime",
+        },
+    )
 
 
 def cluster_topic(name: str) -> TopicSpec:

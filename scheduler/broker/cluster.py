@@ -79,6 +79,18 @@ class Cluster:
         )
         return int(_result(answers[place]).offset)
 
+    def newest_stamp_ms(self, topic: str) -> int:
+        """The newest timestamp of the topic, in Unix ms; -1 where it is empty."""
+        places = [TopicPartition(topic, partition) for partition in range(self.partitions(topic) or 0)]
+        answers = self._admin.list_offsets(
+            dict.fromkeys(places, OffsetSpec.max_timestamp()), request_timeout=REQUEST_SECONDS
+        )
+        return max((_result(answer).timestamp for answer in answers.values()), default=-1)
+
+    def stamps(self, topic: str) -> bool:
+        """Whether the brokers stamp the topic's records, rather than who writes them."""
+        return not self.embedded and self.config(topic).get("message.timestamp.type") == "LogAppendTime"
+
     def owner(self, group: str, topic: str, partition: int) -> str | None:
         """The member id to which the group's coordinator has assigned the partition."""
         answer = self._admin.describe_consumer_groups([group], request_timeout=REQUEST_SECONDS)[group]

@@ -77,6 +77,7 @@ class Owner:
         is_ours: Callable[[], bool],
         clock: Clock,
         observer: Observer,
+        on_commit: Callable[[], None],
         since_delta: int | None = None,
     ) -> None:
         self.place = place
@@ -95,6 +96,7 @@ class Owner:
         self._is_ours = is_ours
         self._clock = clock
         self._observer = observer
+        self._on_commit = on_commit
         self._since_delta = since_delta
         self._inbox: SimpleQueue[Sequence[Message]] = SimpleQueue()
         self._given = 0
@@ -273,6 +275,7 @@ class Owner:
         except PublishError as error:
             self._failed(batch, error)
         else:
+            self._on_commit()
             self.engine.committed(batch)
             self._failures = 0
             self._limit = min(MAX_BATCH, self._limit * 2)

@@ -87,12 +87,16 @@ class WorkerProcess:
         self._reader.join(SECONDS)
         return code
 
-    def kill(self) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
+    def end(self) -> None:
+        """End it, and with it the jobs that it runs."""
+        for number in (signal.SIGCONT, signal.SIGTERM, signal.SIGINT):  # two of a kind may arrive as one
+            self.signal(number)
+        try:
             self.ended()
-        assert self._process.stderr is not None
-        self._process.stderr.close()
+        finally:
+            self._process.kill()
+            assert self._process.stderr is not None
+            self._process.stderr.close()
 
 
 class Bench:
@@ -198,8 +202,7 @@ class Bench:
 
     def close(self) -> None:
         for worker in self._workers:
-            worker.signal(signal.SIGCONT)
-            worker.kill()
+            worker.end()
         if self._created:
             for deletion in self._admin.delete_topics(self._created).values():
                 deletion.result(SECONDS)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from scheduler.clock import Deadline, SystemClock
+from scheduler.clock import Clock, Deadline, SystemClock
 from scheduler.engine.life import State
 from scheduler.runtime.settings import Settings
 from scheduler.service import Scheduler
-from scheduler.topics import schedules_topic
+from scheduler.topics import history_topic, schedules_topic
 from tests.support.records import Header, Put, Record
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Installation:
         return cls(
             broker,
             tuple(names),
-            topics.create("history"),
+            topics.create("history", config=history_topic("").config),
             topics.create("dead-letters"),
             topics.create("target", config=stamped),
             f"group-of-{names[0]}",
@@ -231,9 +231,9 @@ class Installation:
     # -- replicas ------------------------------------------------------------------------------------
 
     @contextmanager
-    def replica(self, *, restored: bool = True) -> Iterator[Scheduler]:
+    def replica(self, *, restored: bool = True, clock: Clock = clock) -> Iterator[Scheduler]:
         """A replica in this process; `restored` waits until it fires in every partition."""
-        scheduler = Scheduler(self.settings())
+        scheduler = Scheduler(self.settings(), clock=clock)
         scheduler.start()
         try:
             if restored:
