@@ -18,8 +18,11 @@ class Kind(StrEnum):
     FATAL = "fatal"  # this producer is of no more use: a new one
 
 
+FATAL = KafkaError._FATAL  # noqa: SLF001 - librdkafka's own codes begin with an underscore, they are public
+"""What a producer says once it has failed for good; the cause is told by a call that ends the transaction."""
+
 _FENCED = {
-    KafkaError._FENCED,  # noqa: SLF001 - librdkafka's own codes begin with an underscore, they are public
+    KafkaError._FENCED,  # noqa: SLF001
     KafkaError.PRODUCER_FENCED,
     KafkaError.INVALID_PRODUCER_EPOCH,
 }
@@ -40,7 +43,7 @@ def kind(error: KafkaError) -> Kind:
     """What the error means."""
     if error.code() in _FENCED:
         return Kind.FENCED
-    if error.fatal():
+    if error.fatal() or error.code() == FATAL:
         return Kind.FATAL
     return Kind.ABORTABLE if error.txn_requires_abort() else Kind.RETRIABLE
 

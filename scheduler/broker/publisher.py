@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from scheduler.broker.failures import Kind, PublishError, kind, poison
+from scheduler.broker.failures import FATAL, Kind, PublishError, kind, poison
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -75,8 +75,9 @@ class Publisher:
             self._produce(producer, outs)
             producer.commit_transaction(COMMIT_SECONDS)
         except KafkaException as error:
-            cause = self._cause(error.args[0])
-            failure = PublishError(kind(error.args[0]), str(cause), poison(cause))
+            fault = _fatal_cause(producer) if error.args[0].code() == FATAL else error.args[0]
+            cause = self._cause(fault)
+            failure = PublishError(kind(fault), str(cause), poison(cause))
         if failure is None and self._clock.monotonic() - started > COMMIT_SECONDS:
             failure = PublishError(Kind.ABORTABLE, f"the transaction took longer than {COMMIT_SECONDS:g} s")
         if failure is not None:
@@ -117,3 +118,12 @@ class Publisher:
             with contextlib.suppress(KafkaException):  # nothing that it says now changes anything
                 self._producer.purge()
             self._producer = None
+
+
+def _fatal_cause(producer: Producer) -> KafkaError:
+    """Why a producer has failed for good (it is fenced, say): only the end of a transaction tells; it sends nothing."""
+    try:
+        producer.commit_transaction(0)
+    except KafkaException as error:
+        return error.args[0]
+    return KafkaError(FATAL)

@@ -6,8 +6,13 @@ import base64
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from scheduler.broker.failures import Kind, PublishError
+from scheduler.broker.publisher import Publisher
+from scheduler.engine.settlement import Out
+from scheduler.runtime.kafka import transactional_conf
 from tests.support.replica_process import replica_process
 from tests.support.schedules import clock
 
@@ -109,3 +114,22 @@ def test_a_replica_answers_over_http(installation: Installation) -> None:
     assert counted["scheduler_partition_state", "running"] == 1
     assert counted["scheduler_fire_lateness_seconds_count", ""] == 1
     assert counted["scheduler_transaction_seconds_count", ""] >= 1
+
+
+def test_a_fenced_publisher_knows_it_even_in_the_middle_of_a_large_batch(installation: Installation) -> None:
+    """The client only says that it has failed for good; taken for a passing fault, a zombie would try again."""
+    conf = transactional_conf(installation.settings(), "publisher", installation.group_id)
+    out = Out(installation.target, None, b"key", b"value", [])
+    old, new = Publisher(conf, clock), Publisher(conf, clock)
+    old.open()
+    old.publish([out])
+    new.open()
+    new.publish([out])
+
+    with pytest.raises(PublishError) as failure:
+        old.publish(out for _ in range(100_000))
+
+    assert failure.value.kind is Kind.FENCED
+    new.publish([out])
+    new.close()
+    assert len(installation.read(installation.target)) == 3
