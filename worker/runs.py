@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from scheduler import wire
 from scheduler.clock import rfc3339
 from scheduler.errors import InputError
+from scheduler.instants import LATEST_MS, epoch_ms, parse_instant
 from scheduler.job import Job
 from scheduler.schedule import display
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from confluent_kafka import Message
 
     from scheduler.schedule import Header
-
-_EPOCH = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,3})?", re.ASCII)
 
 
 class Source(NamedTuple):
@@ -76,7 +74,8 @@ def read(message: Message, cluster: str) -> Run | Poison:
     The cluster is the topic's: a job that names another one was sent here, and is retried here.
     """
     source = Source(message.topic() or "", _whole(message.partition()), _whole(message.offset()))
-    timestamp_ms = max(0, message.timestamp()[1])
+    # a producer may state any timestamp, also none
+    timestamp_ms = min(max(0, message.timestamp()[1]), LATEST_MS)
     value = _bytes(message.value())
     key = _bytes(message.key())
     headers: list[Header] = []
@@ -95,6 +94,8 @@ def _run(source: Source, value: bytes | None, headers: list[Header], timestamp_m
     reported = {name: raw for name, raw in headers if name in (wire.FIRE_ID, wire.EPOCH)}
     due_ms = _instant(reported[wire.EPOCH]) if wire.EPOCH in reported else timestamp_ms
     run_id = job.run_id or display(reported.get(wire.FIRE_ID)) or str(source)
+    if job.intended_start is not None and parse_instant(job.intended_start) is None:
+        raise InputError(f"intended_start: {job.intended_start[:40]!r} is not RFC 3339 such as 2030-01-01T00:00:00Z")
     intended_start = job.intended_start or rfc3339(due_ms)
     known = {"cluster": cluster, "run_id": run_id, "intended_start": intended_start}
     customer = [header for header in headers if not header[0].startswith(wire.PREFIX)]
@@ -111,9 +112,10 @@ def _headers(message: Message) -> list[Header]:
 
 def _instant(raw: bytes | None) -> int:
     text = display(raw)
-    if _EPOCH.fullmatch(text) is None:
+    due_ms = epoch_ms(text)
+    if due_ms is None:
         raise InputError(f"{wire.EPOCH}: {text[:40]!r} is not Unix seconds such as 1893456000 or 1893456000.250")
-    return round(float(text) * 1000)
+    return due_ms
 
 
 def _bytes(raw: str | bytes | None) -> bytes | None:

@@ -20,6 +20,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from scheduler import wire
 from scheduler.clock import Deadline, SystemClock
+from scheduler.instants import format_epoch, parse_instant
 from scheduler.job import Job
 from scheduler.schedule import Schedule
 
@@ -149,7 +150,7 @@ class Bench:
         due_ms = CLOCK.now_ms()
         headers: list[tuple[str, bytes]] = [
             ("scheduler-fire-id", f"{name}@{due_ms}".encode()),
-            ("scheduler-epoch", wire.format_epoch(due_ms)),
+            ("scheduler-epoch", format_epoch(due_ms)),
             ("scheduler-key", name.encode()),
         ]
         self.send_raw(job.to_json(), partition=partition, headers=headers, topic=topic)
@@ -250,8 +251,8 @@ def test_a_failing_job_is_scheduled_again_with_growing_delays_and_given_up_with_
         assert schedule.schedule_id == f"{result['run_id']}#{attempt + 1}"
         assert schedule.target_topic == retries
         assert finished["then"].startswith("retry in ")
-        delays.append(schedule.due_ms - wire_ms(result["ended"]))
-        fired = [("scheduler-epoch", wire.format_epoch(CLOCK.now_ms())), ("scheduler-fire-id", b"another")]
+        delays.append(schedule.due_ms - (parse_instant(result["ended"]) or 0))
+        fired = [("scheduler-epoch", format_epoch(CLOCK.now_ms())), ("scheduler-fire-id", b"another")]
         bench.send_raw(schedule.value, headers=fired, topic=retries)
 
     assert worker.wait_for("run finished")["then"] == "dead letter"
@@ -408,19 +409,21 @@ def test_a_job_longer_than_the_poll_interval_is_run_once(bench: Bench, tmp_path:
 
 def test_sigterm_lets_running_jobs_end_takes_no_new_ones_and_exits_0(bench: Bench, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
-    os.mkfifo(gate)
     worker = bench.ready_worker("--slots", "1")
-    bench.send(f"echo running; cat {gate}", name="running")
+    bench.send(f"until [ -e {gate} ]; do echo running; sleep 0.1; done; echo drained", name="running")
     worker.wait_for("job output")
     bench.send("true", name="waiting")
 
     worker.signal(signal.SIGTERM)
     worker.wait_for("worker stopping")
-    gate.write_text("drained\n")
+    for _ in range(5):
+        worker.wait_for("job output")  # it goes on
+    gate.touch()
 
     assert worker.ended() == 0
     (result,) = bench.read_results(1)
-    assert (result["job"], result["output"]) == ("running", "running\ndrained\n")
+    assert (result["job"], result["exit"]) == ("running", "exit 0")
+    assert result["output"].endswith("running\ndrained\n")
     assert bench.committed() == 1
 
 
@@ -512,12 +515,3 @@ def test_a_setting_that_does_not_parse_is_named(environment: dict[str, str], nam
     assert ended.returncode in (64, 78)
     assert named in ended.stderr
     assert "Traceback" not in ended.stderr
-
-
-def wire_ms(instant: str) -> int:
-    """Unix milliseconds of an RFC 3339 instant."""
-    decoded = wire.decode(
-        b"k", b"", [("scheduler-at", instant.encode()), ("scheduler-target-topic", b"t")], timestamp_ms=0
-    )
-    assert isinstance(decoded, Schedule)
-    return decoded.due_ms

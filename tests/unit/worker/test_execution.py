@@ -256,5 +256,7 @@ def test_many_short_commands_leave_no_zombie_and_no_descriptor(pool: ThreadPoolE
 def test_where_no_pidfd_is_the_exit_is_noticed_too(pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "pidfd_open")
 
-    assert run("sleep 600 & exit 6", pool).ended().exit == "exit 6"
+    left = run("sleep 600 & echo $!; exit 6", pool)
+    assert left.ended().exit == "exit 6"
+    left.process().kill()
     assert run("sleep 600", pool, timeout=0.2).ended().outcome is Outcome.TIMED_OUT

@@ -14,7 +14,8 @@ FIRED = [("scheduler-fire-id", b"backup@1893456000250"), ("scheduler-epoch", b"1
 class Message:
     """What the client hands out, as far as a run needs it."""
 
-    def __init__(self, value: bytes | None, headers: object = None) -> None:
+    def __init__(self, value: bytes | None, headers: object = None, timestamp_ms: int = 1_893_456_001_000) -> None:
+        self._timestamp_ms = timestamp_ms
         self._value = value
         self._headers = headers
         self.headers_calls = 0
@@ -29,7 +30,7 @@ class Message:
         return 42
 
     def timestamp(self) -> tuple[int, int]:
-        return 1, 1_893_456_001_000
+        return 1, self._timestamp_ms
 
     def key(self) -> bytes:
         return b"backup"
@@ -93,6 +94,7 @@ def test_the_cluster_is_that_of_the_topic() -> None:
         (b"\xff\xfe", "Invalid"),
         (b'{"id": "x"}', "command: Field required"),
         (JOB.to_json().replace(b'"true"', b"[]"), "command"),
+        (JOB.model_copy(update={"intended_start": "soon"}).to_json(), "intended_start: 'soon' is not RFC 3339"),
     ],
 )
 def test_what_is_not_a_job_says_why(value: bytes | None, reason: str) -> None:
@@ -103,7 +105,7 @@ def test_what_is_not_a_job_says_why(value: bytes | None, reason: str) -> None:
     assert poison.headers == [("trace", b"1")]
 
 
-@pytest.mark.parametrize("epoch", [b"soon", b"", None, b"1e9", "\uff11".encode(), b"9" * 400])
+@pytest.mark.parametrize("epoch", [b"soon", b"", None, b"1e9", "\uff11".encode(), b"9" * 400, b"999999999999"])
 def test_a_due_time_that_cannot_be_read_is_named_by_its_header(epoch: bytes | None) -> None:
     assert read_poison(JOB.to_json(), [("scheduler-epoch", epoch)]).reason.startswith("scheduler-epoch: ")
 
@@ -117,3 +119,11 @@ def test_headers_whose_names_are_not_utf8_are_asked_for_once() -> None:
     assert isinstance(poison, Poison)
     assert "name is not UTF-8" in poison.reason
     assert message.headers_calls == 1
+
+
+@pytest.mark.parametrize(("timestamp_ms", "instant"), [(-1, "1970-01-01T00:00:00"), (2**62, "9999-12-31T23:59:59")])
+def test_a_timestamp_beyond_the_calendar_is_brought_back_into_it(timestamp_ms: int, instant: str) -> None:
+    run = read(Message(JOB.to_json(), None, timestamp_ms), "cluster-a")
+
+    assert isinstance(run, Run)
+    assert run.intended_start.startswith(instant)
