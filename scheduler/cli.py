@@ -94,6 +94,7 @@ def topics(*, create: bool, as_json: bool) -> int:
         dead_letters=settings.dead_letter_topic,
         results=settings.results_topic,
         clusters=settings.clusters,
+        replication_factor=settings.replication_factor,
     )
     cluster = Cluster(settings, "scheduler-topics")
     try:

@@ -9,6 +9,7 @@ HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 
 RETRY_SUFFIX = "-retry"
+SAFE_REPLICATION = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +72,23 @@ def retry_topic_name(cluster: str) -> str:
 
 
 def all_topics(
-    *, schedules: list[str], history: str, dead_letters: str, results: str, clusters: list[str]
+    *,
+    schedules: list[str],
+    history: str,
+    dead_letters: str,
+    results: str,
+    clusters: list[str],
+    replication_factor: int = 1,
 ) -> list[TopicSpec]:
     """Every topic of an installation, in the order in which to create them."""
-    return [
+    specs = [
         *(schedules_topic(name) for name in schedules),
         history_topic(history),
         dead_letter_topic(dead_letters),
         results_topic(results),
         *(cluster_topic(topic) for name in clusters for topic in (name, retry_topic_name(name))),
     ]
+    if replication_factor < SAFE_REPLICATION:
+        return specs
+    # an acknowledged record is on two brokers, and one of three may be down
+    return [TopicSpec(spec.name, {**spec.config, "min.insync.replicas": "2"}) for spec in specs]

@@ -30,8 +30,11 @@ def run(tools: Path, *arguments: str, **variables: str) -> subprocess.CompletedP
     return subprocess.run([SCRIPT, *arguments], env=env, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_the_script_and_the_scheduler_want_the_same_settings(tools: Path) -> None:
-    printed = run(tools, "--print", SCHEDULES_TOPICS="schedules, more", CLUSTERS="eu,us")
+@pytest.mark.parametrize("replicas", [1, 2, 3])
+def test_the_script_and_the_scheduler_want_the_same_settings(tools: Path, replicas: int) -> None:
+    printed = run(
+        tools, "--print", SCHEDULES_TOPICS="schedules, more", CLUSTERS="eu,us", REPLICATION_FACTOR=str(replicas)
+    )
 
     wanted = all_topics(
         schedules=["schedules", "more"],
@@ -39,6 +42,7 @@ def test_the_script_and_the_scheduler_want_the_same_settings(tools: Path) -> Non
         dead_letters="dead-letters",
         results="results",
         clusters=["eu", "us"],
+        replication_factor=replicas,
     )
     lines = [line.split() for line in printed.stdout.splitlines()]
     assert {name: dict(word.split("=") for word in words) for name, *words in lines} == {
