@@ -446,16 +446,16 @@ def test_a_second_sigterm_kills_running_jobs_and_gives_them_back(bench: Bench) -
 
 def test_a_partition_that_goes_to_another_worker_is_drained_first(bench: Bench, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
-    os.mkfifo(gate)
     first = bench.ready_worker("--drain", "30s")
     for partition in range(PARTITIONS):
-        bench.send(f"echo running; cat {gate}; echo drained", name=f"job-{partition}", partition=partition)
+        command = f"echo running; until [ -e {gate} ]; do sleep 0.05; done; echo drained"
+        bench.send(command, name=f"job-{partition}", partition=partition)
     for _ in range(PARTITIONS):
         first.wait_for("job output")
 
     second = bench.worker()
     first.wait_for("partitions revoked")
-    gate.write_text("")  # whoever reads the pipe reads on when its writer is gone
+    gate.touch()
     results = bench.read_results(PARTITIONS)
     second.wait_for("partitions assigned")
     for worker in (first, second):
@@ -470,18 +470,14 @@ def test_a_partition_that_goes_to_another_worker_is_drained_first(bench: Bench, 
 
 def test_a_worker_that_was_frozen_past_its_session_writes_nothing_twice(bench: Bench, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
-    os.mkfifo(gate)
     first = bench.ready_worker()
-    bench.send(f"echo running; read line < {gate}; echo $line", name="job")
+    bench.send(f"echo running; until [ -e {gate} ]; do sleep 0.05; done", name="job")
     first.wait_for("job output")
 
     first.signal(signal.SIGSTOP)
     second = bench.worker()
     second.wait_for("job output", lambda event: event["line"] == "running")
-    # both attempts read the pipe; each is given a line
-    for line in ("one\n", "two\n"):
-        with gate.open("w") as pipe:
-            pipe.write(line)
+    gate.touch()  # both attempts end; only one of the workers may say so
     second.wait_for("run finished")
     bench.read_results(1)
     first.signal(signal.SIGCONT)
