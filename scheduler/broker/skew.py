@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from scheduler.clock import Clock
 
 PAUSE_SECONDS = 30.0
+RETRY_SECONDS = 0.2
 ALARMING_MS = 1000
 
 log = logging.getLogger("scheduler.clock")
@@ -55,16 +56,22 @@ class SkewMeter:
                     return
                 while not stop.is_set():
                     if self._clock.wait(self._committed, 1.0):
-                        self._measure()
+                        # a broker that has just become the leader may not know a stamp yet
+                        while not self._measure() and not self._clock.wait(stop, RETRY_SECONDS):
+                            pass
                         self._clock.wait(stop, PAUSE_SECONDS)
                         self._committed.clear()
             except KafkaException as error:
                 log.debug("clock skew", extra=fields(detail=error.args[0].str()))
                 self._clock.wait(stop, PAUSE_SECONDS)
 
-    def _measure(self) -> None:
-        skew_ms = self._committed_ms - self._cluster.newest_stamp_ms(self._history)
+    def _measure(self) -> bool:
+        stamp_ms = self._cluster.newest_stamp_ms(self._history)
+        if stamp_ms < 0:
+            return False
+        skew_ms = self._committed_ms - stamp_ms
         self._report(skew_ms / 1000)
         if abs(skew_ms) > ALARMING_MS:
             ahead = "ahead of" if skew_ms > 0 else "behind"
             log.warning("clock is %s the brokers'", ahead, extra=fields(seconds=abs(skew_ms) / 1000))
+        return True
