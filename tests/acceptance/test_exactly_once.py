@@ -68,7 +68,9 @@ class Load(threading.Thread):
 
     def run(self) -> None:
         """Write what is due to be written, on a clock that waits for nobody."""
-        producer = Producer({"bootstrap.servers": self._bootstrap_servers, "enable.idempotence": True, "linger.ms": 1})
+        producer = Producer(
+            {"bootstrap.servers": self._bootstrap_servers, "enable.idempotence": True, "linger.ms": 1, "log_level": 0}
+        )
         start = clock.monotonic()
         while self._written < SCHEDULES:
             should = min(SCHEDULES, int((clock.monotonic() - start) * RATE))

@@ -19,7 +19,9 @@ SECONDS = 30.0
 
 
 def transactional_producer(broker: Broker, transactional_id: str) -> Producer:
-    producer = Producer({"bootstrap.servers": broker.bootstrap_servers, "transactional.id": transactional_id})
+    producer = Producer(
+        {"bootstrap.servers": broker.bootstrap_servers, "log_level": 0, "transactional.id": transactional_id}
+    )
     producer.init_transactions(SECONDS)
     return producer
 
@@ -96,7 +98,7 @@ def test_topics_are_created_as_asked_and_never_by_use(broker: Broker, topics: To
     assert len(admin.list_topics(topic, timeout=SECONDS).topics[topic].partitions) == 4
     assert topics.create("schedules") != topic
     unknown = f"never-created-{uuid.uuid4().hex}"
-    producer = Producer({"bootstrap.servers": broker.bootstrap_servers, "message.timeout.ms": 2000})
+    producer = Producer({"bootstrap.servers": broker.bootstrap_servers, "message.timeout.ms": 2000, "log_level": 0})
     failures: list[KafkaError | None] = []
     producer.produce(unknown, b"value", on_delivery=lambda error, _message: failures.append(error))
     assert producer.flush(SECONDS) == 0

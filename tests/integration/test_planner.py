@@ -89,7 +89,9 @@ class Bench:
 
     def ends(self) -> list[int]:
         """The high watermark of each partition: it grows with whatever is written, a transaction's marker too."""
-        consumer = Consumer({"bootstrap.servers": self.bootstrap_servers, "group.id": "reads-without-joining"})
+        consumer = Consumer(
+            {"bootstrap.servers": self.bootstrap_servers, "group.id": "reads-without-joining", "log_level": 0}
+        )
         try:
             return [
                 consumer.get_watermark_offsets(TopicPartition(self.topic, partition), timeout=SECONDS)[1]
@@ -241,7 +243,9 @@ def test_an_id_that_someone_else_uses_stops_the_sync(bench: Bench) -> None:
 
 def test_a_planner_fences_another_one_of_the_same_source(bench: Bench) -> None:
     """The other one has frozen before its transaction: when it wakes, what it writes does not count."""
-    frozen = Producer({"bootstrap.servers": bench.bootstrap_servers, "transactional.id": "planner-jobs"})
+    frozen = Producer(
+        {"bootstrap.servers": bench.bootstrap_servers, "transactional.id": "planner-jobs", "log_level": 0}
+    )
     frozen.init_transactions(SECONDS)
 
     bench.sync_well(CRONTAB)

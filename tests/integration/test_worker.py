@@ -105,8 +105,8 @@ class Bench:
 
     def __init__(self, broker: Broker, topics: Topics) -> None:
         self._servers = broker.bootstrap_servers
-        self._admin = AdminClient({"bootstrap.servers": self._servers})
-        self._producer = Producer({"bootstrap.servers": self._servers})
+        self._admin = AdminClient({"bootstrap.servers": self._servers, "log_level": 0})
+        self._producer = Producer({"bootstrap.servers": self._servers, "log_level": 0})
         self._numbers = itertools.count(1)
         self._workers: list[WorkerProcess] = []
         self._created: list[str] = []

@@ -31,7 +31,7 @@ class Group:
 
     def __init__(self, broker: Broker, topics: Topics) -> None:
         self._servers = broker.bootstrap_servers
-        self._admin = AdminClient({"bootstrap.servers": self._servers})
+        self._admin = AdminClient({"bootstrap.servers": self._servers, "log_level": 0})
         self._id = f"group-{uuid.uuid4().hex[:8]}"
         self._members: list[Consumer] = []
         self.topic = topics.create("cluster")
@@ -61,7 +61,7 @@ class Group:
 
     def ledger(self, transactional_id: str = "", *, uncertain: bool = False) -> Ledger:
         transactional_id = transactional_id or uuid.uuid4().hex
-        conf = {"bootstrap.servers": self._servers, "transactional.id": transactional_id}
+        conf = {"bootstrap.servers": self._servers, "log_level": 0, "transactional.id": transactional_id}
 
         def committed(partitions: list[TopicPartition], *, stable: bool) -> list[TopicPartition]:
             asked = ConsumerGroupTopicPartitions(self._id, partitions)
