@@ -7,6 +7,7 @@ their retries, each a process as in production; a line for each run until Ctrl-C
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -20,6 +21,7 @@ from rich.console import Console
 from rich.text import Text
 
 from dev.kafka_distribution import LocalKafkaError
+from dev.kafka_node import Guard
 from dev.local_kafka import LocalKafka
 from dev.stage import Actor, Event, Terminal, end_all
 from scheduler.broker.embedded import NOT_PROMISED, EmbeddedBroker
@@ -51,6 +53,7 @@ class Demo:
         self._events: SimpleQueue[Event] = SimpleQueue()
         self._counts: Counter[str] = Counter()
         self._actors: list[Actor] = []
+        self._guard = Guard()
         self._clock = SystemClock()
         self._started = self._clock.monotonic()
 
@@ -67,7 +70,7 @@ class Demo:
                 )
 
     def _act(self, name: str, command: list[str], environment: dict[str, str]) -> None:
-        self._actors.append(Actor(name, command, environment, self._events.put))
+        self._actors.append(Actor(name, command, environment, self._events.put, self._guard.group))
 
     def run(self, stop: threading.Event) -> int:
         """Show what happens until told to stop; the exit code."""
@@ -86,6 +89,7 @@ class Demo:
     def end(self) -> None:
         """End every process, and say what there was."""
         end_all(self._actors, self._clock)
+        self._guard.close()
         while True:
             try:
                 self._count(self._events.get_nowait())
@@ -190,7 +194,7 @@ def main(broker: str) -> None:
 
 
 def _run(broker: str, console: Console) -> int:
-    signals = StopSignals()
+    signals = StopSignals(signal.SIGHUP)  # the terminal's window is closed
     with _broker(broker, console) as environment:
         demo = Demo(console)
         try:

@@ -22,10 +22,10 @@ STOP_SECONDS = 4.0
 
 
 class Actor:
-    """One program of the product as a process of its own, in a session of its own: Ctrl-C does not reach it."""
+    """One program of the product as a process, in a group that Ctrl-C does not reach and that ends with this one."""
 
     def __init__(
-        self, name: str, command: list[str], environment: dict[str, str], hear: Callable[[Event], None]
+        self, name: str, command: list[str], environment: dict[str, str], hear: Callable[[Event], None], group: int
     ) -> None:
         self.name = name
         self.last_lines: deque[str] = deque(maxlen=8)
@@ -36,7 +36,7 @@ class Actor:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            start_new_session=True,
+            process_group=group,
             text=True,
             errors="backslashreplace",
         )
@@ -64,11 +64,11 @@ class Actor:
             self._process.terminate()
 
     def end(self, seconds: float) -> None:
-        """Wait for its end; what does not end in time is killed, with all that it started."""
+        """Wait for its end; what does not end in time is killed."""
         try:
             self._process.wait(seconds)
         except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.kill()
             self._process.wait()
         self._reader.join(1)
 

@@ -22,6 +22,8 @@ Conf = dict[str, Any]
 PARTITIONER = "murmur2_random"
 """Java's: the same key lands in the same partition whatever wrote it. librdkafka's own default does not."""
 
+HEARTBEAT_MS = 500
+
 log = logging.getLogger("kafka")
 
 
@@ -58,7 +60,8 @@ def consumer_conf(settings: Settings, client_id: str, group_id: str) -> Conf:
         "fetch.wait.max.ms": 100,
         "partition.assignment.strategy": "cooperative-sticky",
         "session.timeout.ms": settings.session_timeout,
-        "heartbeat.interval.ms": min(3000, settings.session_timeout // 3),
+        # a member learns with a heartbeat that another has left: this bounds a planned hand-over
+        "heartbeat.interval.ms": min(HEARTBEAT_MS, settings.session_timeout // 3),
         **read_kafka_file(settings.configuration_file).consumer,
         "group.id": group_id,
         "isolation.level": "read_committed",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from pathlib import Path
 
 import pexpect
@@ -64,6 +65,19 @@ def test_demo_shows_runs_retries_and_dead_letters_and_ends_clean_on_ctrl_c(demo)
     assert screen.exitstatus == 0
     assert len(left) >= 6
     assert [process for process in left if process.is_running()] == []
+
+
+@pytest.mark.parametrize("end", [signal.SIGHUP, signal.SIGKILL], ids=["window-closed", "killed"])
+def test_nothing_is_left_behind_however_the_demo_ends(demo, end):
+    screen = demo()
+    screen.expect("HTTP API", timeout=FIRST_RUN_SECONDS)
+    left = descendants(screen)
+    (program,) = (process for process in left if "dev.demo" in process.cmdline())
+
+    program.send_signal(end)
+
+    _, alive = psutil.wait_procs(left, timeout=END_SECONDS)
+    assert alive == []
 
 
 def test_demo_on_a_real_kafka(demo):

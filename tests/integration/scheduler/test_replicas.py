@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from tests.support.replica_process import ReplicaProcess
     from tests.support.schedules import Installation
 
-SESSION_MS = 6000
-"""After so long the group gives up a member that says nothing; a hand-over is faster."""
+HAND_OVER_MS = 2500
+"""A second, when the machine has nothing else to do; far from the 6 s after which a silent member is given up."""
 
 
 def metrics(replica: ReplicaProcess) -> dict[tuple[str, str], float]:
@@ -65,7 +65,7 @@ def test_two_replicas_share_the_partitions_and_one_that_is_stopped_hands_over(
         message.timestamp_ms - int((message["scheduler-fire-id"] or b"").rpartition(b"@")[2]) for message in fired
     ]
     assert min(lateness_ms) >= 0
-    assert max(lateness_ms) < SESSION_MS - 1000
+    assert max(lateness_ms) < HAND_OVER_MS
 
 
 def test_a_replica_answers_over_http(installation: Installation) -> None:
