@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 import uuid
 from typing import TYPE_CHECKING
 
@@ -12,7 +15,7 @@ from confluent_kafka.admin import AdminClient
 
 from scheduler.cli import cli
 from scheduler.clock import rfc3339
-from tests.support.replica_process import run_command
+from tests.support.replica_process import product_environment, run_command
 from tests.support.schedules import clock
 
 if TYPE_CHECKING:
@@ -127,3 +130,28 @@ def test_history_says_all_that_a_program_needs(installation: Installation) -> No
         "offset": 0,
         "payload": "payload",
     }
+
+
+def test_history_follows_what_comes_until_it_is_interrupted(installation: Installation) -> None:
+    """Each event is written at once; the test's own time limit is the deadline of the reads."""
+    following = subprocess.Popen(
+        [sys.executable, "-m", "scheduler", "history", "--follow", "--json", "--outcome", "fired"],
+        env=product_environment(installation.environment()),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert following.stdout is not None
+    try:
+        with installation.replica():
+            for key in ("first", "second"):
+                installation.write(
+                    installation.schedule(b"bad", epoch="tomorrow"), installation.schedule(key.encode(), epoch=0)
+                )
+                assert json.loads(following.stdout.readline())["schedule_id"] == key
+        following.send_signal(signal.SIGINT)
+        _, complaints = following.communicate(timeout=10)
+    finally:
+        following.kill()
+
+    assert (following.returncode, complaints) == (0, "")
