@@ -240,15 +240,27 @@ def _offset(raw: bytes | None) -> int:
     return int(text)
 
 
-def fired_headers(schedule: Schedule, topic: str, due_ms: int) -> list[Header]:
-    """Headers of the message at the target: the customer's, then what the scheduler says of it."""
-    return [
-        *schedule.headers,
+def _said_of(schedule: Schedule, topic: str, due_ms: int) -> tuple[Header, ...]:
+    """What the scheduler says of an occurrence, wherever it writes of it."""
+    return (
         (TIMESTAMP, b"%d" % (schedule.timestamp_ms // 1000)),
         (KEY, schedule.key),
         (TOPIC, topic.encode()),
         (EPOCH, format_epoch(due_ms)),
         (FIRE_ID, fire_id(schedule.key, due_ms).encode()),
+    )
+
+
+def _lasting(schedule: Schedule) -> list[Header]:
+    """The schedule's own headers without those of one version: its due time, and what it replaced."""
+    return [header for header in schedule.own_headers if header[0] not in (EPOCH, AT, DELAY, REPLACES)]
+
+
+def fired_headers(schedule: Schedule, topic: str, due_ms: int) -> list[Header]:
+    """Headers of the message at the target: the customer's, then what the scheduler says of it."""
+    return [
+        *schedule.headers,
+        *_said_of(schedule, topic, due_ms),
     ]
 
 
@@ -265,12 +277,8 @@ def history_headers(
     """Headers of the history record of one version of a schedule."""
     headers: list[Header] = [
         *schedule.headers,
-        *((name, raw) for name, raw in schedule.own_headers if name not in (EPOCH, AT, DELAY, REPLACES)),
-        (TIMESTAMP, b"%d" % (schedule.timestamp_ms // 1000)),
-        (KEY, schedule.key),
-        (TOPIC, topic.encode()),
-        (EPOCH, format_epoch(due_ms)),
-        (FIRE_ID, fire_id(schedule.key, due_ms).encode()),
+        *_lasting(schedule),
+        *_said_of(schedule, topic, due_ms),
         (OUTCOME, outcome.value.encode()),
         (LATENESS, b"%d" % lateness_ms),
     ]
@@ -309,7 +317,7 @@ def successor_headers(schedule: Schedule, due_ms: int, replaces: int) -> list[He
     """
     return [
         *schedule.headers,
-        *((name, raw) for name, raw in schedule.own_headers if name not in (EPOCH, AT, DELAY, REPLACES)),
+        *_lasting(schedule),
         (EPOCH, format_epoch(due_ms)),
         (REPLACES, b"%d" % replaces),
     ]

@@ -28,7 +28,7 @@ def wait_for_topics(cluster: Cluster, settings: Settings, clock: Clock, stop: th
     A broker that does not answer passes: it is waited for, and said so. A topic that is missing does not.
 
     Raises:
-        ConfigurationError: a topic is missing or its settings lose schedules.
+        ConfigurationError: a topic is missing. Settings that lose schedules are warned of.
     """
     while not stop.is_set():
         try:

@@ -85,7 +85,7 @@ class PartitionEngine:
     def has_no_use_for_tombstone(self, key: bytes) -> bool:
         """Whether a null record of this key changes nothing, so that its headers need not be read.
 
-        The echo of every firing is one; reading their headers costs a quarter of a burst's time.
+        The echo of every firing is one, so this is asked as often as something fires.
         """
         return (
             self.state is State.RUNNING

@@ -27,7 +27,7 @@ def pack(due_ms: int, offset: int) -> int:
 class Pending:
     """Versions in force, by key and by due time.
 
-    Until `sort` the order is not kept: a restore that sorts once at its end takes a third of the time.
+    Until `sort` the order is not kept: a restore sorts once at its end, and what was replaced meanwhile never.
     """
 
     def __init__(self) -> None:

@@ -11,14 +11,12 @@ if TYPE_CHECKING:
 
 
 class StopSignals:
-    """Set by the first SIGTERM or SIGINT, or one of the signals given; `count` tells an impatient second one."""
+    """Set by the first SIGTERM or SIGINT, or one of the signals given."""
 
     def __init__(self, *also: signal.Signals) -> None:
         self.stop = threading.Event()
-        self.count = 0
         for number in (signal.SIGTERM, signal.SIGINT, *also):
             signal.signal(number, self._received)
 
     def _received(self, _number: int, _frame: FrameType | None) -> None:
-        self.count += 1
         self.stop.set()

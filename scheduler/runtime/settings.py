@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
@@ -211,8 +212,11 @@ class KafkaFile(NamedTuple):
     consumer: dict[str, Any]
 
 
+@cache
 def read_kafka_file(path: Path | None) -> KafkaFile:
     """Read client properties: YAML as etf1's, or `name=value` lines as librdkafka's.
+
+    Read once: every client of a process has the same, also one that is made in a rebalance later on.
 
     Raises:
         ConfigurationError: the file cannot be read, or sets what it may not.
