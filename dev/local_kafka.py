@@ -177,7 +177,8 @@ class LocalKafka:
             node.configure(_properties(node, voters, self._brokers) | self._overrides)
 
     def _format(self) -> None:
-        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # the prefix, because an id that begins with a dash would be taken for an option
+        cluster_id = base64.urlsafe_b64encode(b"k" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
         runs = [(node, node.format(self._java, self._jars, cluster_id)) for node in self._nodes.values()]
         for node, run in runs:
             if run is not None and run.wait() != 0:

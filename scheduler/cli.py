@@ -49,15 +49,20 @@ def cli() -> None:
     + environment_help(
         *BROKER,
         "dead_letter_topic",
+        "target_bootstrap_servers",
         "group_id",
         "metrics_http_addr",
         "server_addr",
+        "advertised_addr",
+        "api_token",
         "since_delta",
+        "target_grace",
         "allowed_targets",
         "session_timeout",
         "transaction_timeout",
         "log_level",
         "log_format",
+        "otel_traces_exporter",
     ),
 )
 def run_command() -> int:

@@ -49,13 +49,16 @@ class Reason(StrEnum):
     BAD_TARGET = "bad-target-topic"
     FORBIDDEN_TARGET = "forbidden-target-topic"
     BAD_PARTITION = "bad-target-partition"
+    BAD_TOMBSTONE = "bad-target-tombstone"
     BAD_CRON = "bad-cron"
     BAD_TIMEZONE = "bad-timezone"
     BAD_MISFIRE = "bad-misfire"
+    BAD_PAUSED = "bad-paused"
     BAD_REPLACES = "bad-replaces"
     UNKNOWN_TOPIC = "unknown-target-topic"
     UNKNOWN_PARTITION = "unknown-target-partition"
     TOO_LARGE = "too-large"
+    UNAVAILABLE = "target-unavailable"
     NOT_AUTHORIZED = "not-authorized"
     REFUSED = "refused-by-broker"
 
@@ -89,6 +92,10 @@ class Schedule:
     """How late is still on time; None is for ever."""
     replaces: int | None = None
     """The offset of the version that the scheduler wrote this one for; None for a customer's record."""
+    delivers_null: bool = False
+    """Whether the target gets a null instead of the payload: a tombstone there."""
+    paused: bool = False
+    """Whether it waits, whatever its due time, until a version that is not paused replaces it."""
 
     @property
     def schedule_id(self) -> str:
@@ -109,6 +116,18 @@ class Cancel:
     offset: int
     timestamp_ms: int
     replaces: int | None = None
+
+
+PAUSE_KEY = b"||scheduler-paused||"
+"""The key under which a record pauses its whole partition, and a null record lets it go on."""
+
+
+@dataclass(slots=True)
+class Pause:
+    """A record under `PAUSE_KEY`: nothing of this partition fires until it is taken back."""
+
+    on: bool
+    offset: int
 
 
 @dataclass(slots=True)

@@ -139,5 +139,6 @@ class Scheduler:
             self._clock,
             self._metrics,
             self._skew.committed,
-            settings.since_delta,
+            since_delta=settings.since_delta,
+            target_grace_ms=settings.target_grace,
         )

@@ -7,12 +7,24 @@ etf1/kafka-message-scheduler where it has them.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from scheduler.durations import parse_duration
 from scheduler.instants import LATEST_MS, epoch_ms, format_epoch, parse_instant
 from scheduler.recurrence import RecurrenceError, parse_rule
-from scheduler.schedule import Cancel, Header, Misfire, Outcome, Reason, Rejected, Schedule, fire_id
+from scheduler.schedule import (
+    PAUSE_KEY,
+    Cancel,
+    Header,
+    Misfire,
+    Outcome,
+    Pause,
+    Reason,
+    Rejected,
+    Schedule,
+    fire_id,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,10 +38,12 @@ DELAY = "scheduler-delay"
 TARGET_TOPIC = "scheduler-target-topic"
 TARGET_KEY = "scheduler-target-key"
 TARGET_PARTITION = "scheduler-target-partition"
+TARGET_TOMBSTONE = "scheduler-target-tombstone"
 CRON = "scheduler-cron"
 TIMEZONE = "scheduler-timezone"
 MISFIRE = "scheduler-misfire"
 MISFIRE_GRACE = "scheduler-misfire-grace"
+PAUSED = "scheduler-paused"
 REPLACES = "scheduler-replaces"
 TIMESTAMP = "scheduler-timestamp"
 KEY = "scheduler-key"
@@ -41,7 +55,21 @@ REASON_DETAIL = "scheduler-reason-detail"
 LATENESS = "scheduler-lateness-ms"
 
 STATED = frozenset(
-    {EPOCH, AT, DELAY, TARGET_TOPIC, TARGET_KEY, TARGET_PARTITION, CRON, TIMEZONE, MISFIRE, MISFIRE_GRACE, REPLACES}
+    {
+        EPOCH,
+        AT,
+        DELAY,
+        TARGET_TOPIC,
+        TARGET_KEY,
+        TARGET_PARTITION,
+        TARGET_TOMBSTONE,
+        CRON,
+        TIMEZONE,
+        MISFIRE,
+        MISFIRE_GRACE,
+        PAUSED,
+        REPLACES,
+    }
 )
 """What a schedule record states."""
 REPORTED = frozenset({TIMESTAMP, KEY, TOPIC, FIRE_ID, OUTCOME, REASON, REASON_DETAIL, LATENESS})
@@ -66,7 +94,7 @@ def decode(
     *,
     timestamp_ms: int,
     offset: int = -1,
-) -> Schedule | Cancel | Rejected:
+) -> Schedule | Cancel | Pause | Rejected:
     """Read a record of a schedules topic.
 
     Never raises for what a record holds: a record that is no schedule comes back as `Rejected`.
@@ -76,6 +104,8 @@ def decode(
         # an empty key is no id, but its tombstone must not be one more refusal to be answered by a tombstone
         if key is None or (not key and value is not None):
             raise _RejectedError(Reason.MISSING_KEY, "the record has no key; the key is the schedule id")
+        if key == PAUSE_KEY:
+            return Pause(value is not None, offset)
         if value is None:
             return Cancel(key, offset, timestamp_ms, _cancelled_version(given))
         return _schedule(key, value, given, timestamp_ms, offset)
@@ -124,6 +154,8 @@ def _schedule(key: bytes, value: bytes, headers: Sequence[Header], timestamp_ms:
         misfire=misfire,
         grace_ms=grace_ms,
         replaces=_offset(stated[REPLACES]) if REPLACES in stated else None,
+        delivers_null=TARGET_TOMBSTONE in stated and _flag(stated, TARGET_TOMBSTONE, Reason.BAD_TOMBSTONE),
+        paused=PAUSED in stated and _flag(stated, PAUSED, Reason.BAD_PAUSED),
     )
 
 
@@ -135,6 +167,13 @@ def _text(stated: dict[str, bytes | None], name: str, reason: Reason) -> str:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
         raise _RejectedError(Reason.NOT_UTF8, f"{name} is not UTF-8: {raw[:40]!r}") from None
+
+
+def _flag(stated: dict[str, bytes | None], name: str, reason: Reason) -> bool:
+    text = _text(stated, name, reason)
+    if text not in ("true", "false"):
+        raise _RejectedError(reason, f"{name}: {text[:40]!r} is neither true nor false")
+    return text == "true"
 
 
 def _due(stated: dict[str, bytes | None], rule: Rule | None, timestamp_ms: int) -> int:
@@ -311,7 +350,7 @@ def tombstone_headers(replaces: int, outcome: Outcome) -> list[Header]:
 
 
 def successor_headers(schedule: Schedule, due_ms: int, replaces: int) -> list[Header]:
-    """Headers of the version that the scheduler writes back: the same schedule, due at `due_ms`.
+    """Headers of a version that the scheduler writes back: the schedule as it stands, due at `due_ms`.
 
     The due time is absolute: the record's Kafka timestamp is a new one, a delay would move with it.
     """
@@ -323,6 +362,26 @@ def successor_headers(schedule: Schedule, due_ms: int, replaces: int) -> list[He
     ]
 
 
+def restated(
+    schedule: Schedule, *, due_ms: int | None = None, rule: Rule | None = None, paused: bool | None = None
+) -> Schedule:
+    """The same version with another due time, another rule, paused or not; what is None stays as it is."""
+    now = replace(
+        schedule,
+        due_ms=schedule.due_ms if due_ms is None else due_ms,
+        rule=schedule.rule if rule is None else rule,
+        paused=schedule.paused if paused is None else paused,
+    )
+    changed = (EPOCH, AT, DELAY, PAUSED) if rule is None else (EPOCH, AT, DELAY, PAUSED, CRON, TIMEZONE)
+    now.own_headers = [header for header in schedule.own_headers if header[0] not in changed]
+    now.own_headers.append((EPOCH, format_epoch(now.due_ms)))
+    if rule is not None:
+        now.own_headers += [(CRON, rule.text.encode()), (TIMEZONE, rule.timezone.encode())]
+    if now.paused:
+        now.own_headers.append((PAUSED, b"true"))
+    return now
+
+
 def schedule_headers(
     target_topic: str,
     *,
@@ -330,10 +389,12 @@ def schedule_headers(
     delay: str | None = None,
     target_key: bytes | None = None,
     target_partition: int | None = None,
+    target_tombstone: bool = False,
     cron: str | None = None,
     timezone: str | None = None,
     misfire: Misfire | None = None,
     misfire_grace: str | None = None,
+    paused: bool = False,
     headers: Sequence[Header] = (),
 ) -> list[Header]:
     """Headers of a new schedule record, as a client writes it; `decode` says whether they are sound."""
@@ -343,9 +404,11 @@ def schedule_headers(
         (TARGET_TOPIC, target_topic.encode()),
         (TARGET_KEY, target_key),
         (TARGET_PARTITION, None if target_partition is None else b"%d" % target_partition),
+        (TARGET_TOMBSTONE, b"true" if target_tombstone else None),
         (CRON, None if cron is None else cron.encode()),
         (TIMEZONE, None if timezone is None else timezone.encode()),
         (MISFIRE, None if misfire is None else misfire.value.encode()),
         (MISFIRE_GRACE, None if misfire_grace is None else misfire_grace.encode()),
+        (PAUSED, b"true" if paused else None),
     ]
     return [*headers, *(header for header in stated if header[1] is not None)]

@@ -54,6 +54,24 @@ class Cluster:
             return None
         raise KafkaException(found.error)
 
+    def ailment(self, topic: str) -> str | None:
+        """Why an existing topic cannot be written to now, as far as its metadata tells; None where it can."""
+        partitions = self._admin.list_topics(topic, timeout=REQUEST_SECONDS).topics[topic].partitions
+        leaderless = sorted(number for number, each in partitions.items() if each.leader < 0)
+        if leaderless:
+            return f"{topic}: no leader for partition {', '.join(map(str, leaderless))}"
+        needed = self._min_in_sync(topic)
+        short = sorted(number for number, each in partitions.items() if len(each.isrs) < needed)
+        if short:
+            return f"{topic}: fewer than {needed} replicas in sync for partition {', '.join(map(str, short))}"
+        return None
+
+    def _min_in_sync(self, topic: str) -> int:
+        try:
+            return int(self.config(topic).get("min.insync.replicas", "1"))
+        except KafkaException:
+            return 1  # describing it is a right of its own, which a scheduler may lack
+
     def high_watermark(self, topic: str, partition: int) -> int:
         """The end of the partition, open transactions included.
 

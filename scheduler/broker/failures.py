@@ -59,7 +59,11 @@ class PublishError(Exception):
     `reason` is set where a record is at fault that will not be taken the next time either.
     """
 
-    def __init__(self, kind: Kind, detail: str, reason: Reason | None = None) -> None:
+    def __init__(
+        self, kind: Kind, detail: str, reason: Reason | None = None, unanswered: frozenset[str] = frozenset()
+    ) -> None:
         super().__init__(detail)
         self.kind = kind
         self.reason = reason
+        self.unanswered = unanswered
+        """Topics of which records were not acknowledged in time; empty where something else went wrong."""

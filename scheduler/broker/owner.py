@@ -12,10 +12,12 @@ from confluent_kafka import KafkaException
 
 from scheduler.broker.failures import Kind, PublishError
 from scheduler.broker.feed import feed
+from scheduler.broker.requests import Requests
+from scheduler.broker.targets import Patience
 from scheduler.engine.life import State
 from scheduler.engine.occurrence import oldest
 from scheduler.engine.partition import PartitionEngine
-from scheduler.engine.settlement import Settlement, records, undeliverable
+from scheduler.engine.settlement import Settlement, bookkeeping, delivery, records, undeliverable
 from scheduler.runtime.logs import fields
 from scheduler.schedule import Outcome, Reason, Schedule
 
@@ -35,6 +37,10 @@ MAX_WAIT_SECONDS = 0.5
 """The wall clock may jump: nobody sleeps through more than this."""
 MAX_BACKLOG = 50_000
 """Records read but not applied; the reader waits while there are more."""
+UNANSWERED_MS = 500
+"""Before a message that another cluster did not acknowledge is tried again."""
+REQUEST_PAUSE_SECONDS = 0.001
+"""Between two looks at a change that waits for the clock."""
 BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 log = logging.getLogger("scheduler.partition")
@@ -47,6 +53,11 @@ class Standing(NamedTuple):
     pending: int
     overdue: int
     next_due_ms: int | None
+    postponed: int = 0
+    """Due, and waiting for their target."""
+    paused: bool = False
+    restore_seconds: float | None = None
+    """How long the restore took; None until it is over."""
 
 
 class Observer(Protocol):
@@ -65,6 +76,19 @@ class Observer(Protocol):
         """So many more versions were read and found sound."""
 
 
+class Courier(Protocol):
+    """Delivers to another cluster than the schedules', where no transaction spans both."""
+
+    def deliver(self, outs: Sequence[Out]) -> list[PublishError | None]:
+        """Deliver each message, acknowledged by its topic; for each, what went wrong.
+
+        An error with a `reason` will not pass; one without will.
+        """
+
+    def close(self) -> None:
+        """Stop; what is not acknowledged is given up."""
+
+
 class Owner:
     """Started on assignment, stopped on revocation; never used again afterwards."""
 
@@ -78,7 +102,10 @@ class Owner:
         clock: Clock,
         observer: Observer,
         on_commit: Callable[[], None],
+        *,
         since_delta: int | None = None,
+        target_grace_ms: int = 0,
+        courier: Courier | None = None,
     ) -> None:
         self.place = place
         self.engine = PartitionEngine()
@@ -98,7 +125,12 @@ class Owner:
         self._observer = observer
         self._on_commit = on_commit
         self._since_delta = since_delta
+        self._target_grace_ms = target_grace_ms
+        self._courier = courier
+        self._arrived: set[tuple[bytes, int, int]] = set()
+        """Key, offset and due time of what the courier has delivered and the log does not say yet."""
         self._inbox: SimpleQueue[Sequence[Message]] = SimpleQueue()
+        self.requests = Requests(lambda: self._inbox.put(()))
         self._given = 0
         self._applied = 0
         self._told = 0
@@ -108,6 +140,7 @@ class Owner:
         self._condemned: dict[tuple[bytes | None, int], list[tuple[Reason, str]]] = {}
         self._stop = threading.Event()
         self._running_since_ms = 0
+        self._restore_seconds: float | None = None
         self._thread = threading.Thread(target=self._main, name=f"{place.topic}-{place.partition}", daemon=True)
 
     # -- for the reader's thread ---------------------------------------------------------------------
@@ -155,7 +188,10 @@ class Owner:
             self.engine.lost()
             self._stand()
             self.room.set()
+            self.requests.close()
             self._publisher.close()
+            if self._courier is not None:
+                self._courier.close()
 
     @property
     def _where(self) -> dict[str, object]:
@@ -171,17 +207,25 @@ class Owner:
                 if state is not State.RUNNING:
                     self._restored(state, self._clock.monotonic() - started)
                 self._fire()
+            self.requests.answer(self.engine)
             self._stand()
 
     def _stand(self) -> None:
         pending = self.engine.pending
         self.standing = Standing(
-            self.engine.state, len(pending), pending.overdue(self._clock.now_ms()), pending.next_due_ms()
+            self.engine.state,
+            len(pending),
+            pending.overdue(self._clock.now_ms()),
+            pending.next_due_ms(),
+            self.engine.postponed,
+            self.engine.paused,
+            self._restore_seconds,
         )
 
     def _restored(self, before: State, seconds: float) -> None:
         if before is State.RESTORING:
             self._running_since_ms = self._clock.now_ms()
+            self._restore_seconds = seconds
             self._observer.restored(self.place, len(self.engine.pending), seconds)
             log.info("restored", extra=fields(**self._where, schedules=len(self.engine.pending), seconds=seconds))
         else:
@@ -231,6 +275,8 @@ class Owner:
     def _next(self) -> Sequence[Message]:
         due_ms = self.engine.next_due_ms()
         seconds = MAX_WAIT_SECONDS if due_ms is None else self._clock.seconds_until(due_ms)
+        if self.requests.waiting:
+            seconds = REQUEST_PAUSE_SECONDS
         try:
             return self._inbox.get(timeout=min(max(0.0, seconds), MAX_WAIT_SECONDS))
         except Empty:
@@ -258,25 +304,38 @@ class Owner:
         """Settle what is due, one transaction after another, hearing what was read in between."""
         while not self._stop.is_set() and self.engine.state is State.RUNNING:
             now_ms = self._clock.now_ms()
-            batch = self.engine.take(now_ms, self._limit, oldest(now_ms, self._since_delta))
+            batch = self.requests.take(self.engine, now_ms)
+            batch += self.engine.take(now_ms, self._limit, oldest(now_ms, self._since_delta))
             if not batch:
                 return
-            self._settle(batch)
+            self._settle(batch, now_ms)
             with suppress(Empty):
                 self._apply(self._inbox.get_nowait())
 
-    def _settle(self, batch: list[Settlement]) -> None:
+    def _settle(self, taken: list[Settlement], now_ms: int) -> None:
         started = self._clock.monotonic()
+        batch: list[Settlement] = []
         try:
-            batch = [self._deliverable(settlement) for settlement in batch]
+            for settlement in taken:
+                deliverable = self._deliverable(settlement, now_ms)
+                if deliverable is not None:
+                    batch.append(deliverable)
+            if self._courier is not None:
+                batch = self._deliver(self._courier, batch, now_ms)
+            if not batch:
+                self.requests.committed(batch)
+                return
             self._publisher.publish(self._records(batch))
         except KafkaException as error:
-            self._failed(batch, PublishError(Kind.RETRIABLE, error.args[0].str()))
+            self._failed(taken, PublishError(Kind.RETRIABLE, error.args[0].str()))
         except PublishError as error:
             self._failed(batch, error)
         else:
             self._on_commit()
             self.engine.committed(batch)
+            self.requests.committed(batch)
+            if self._arrived:
+                self._arrived.difference_update(map(_occurrence, batch))
             self._failures = 0
             self._limit = min(MAX_BATCH, self._limit * 2)
             if self._condemned:
@@ -287,15 +346,48 @@ class Owner:
 
     def _records(self, batch: Sequence[Settlement]) -> Iterator[Out]:
         place = self.place
+        said = records if self._courier is None else bookkeeping
         for settlement in batch:
-            yield from records(settlement, place)
+            yield from said(settlement, place)
 
-    def _deliverable(self, settlement: Settlement) -> Settlement:
+    def _deliver(self, courier: Courier, batch: list[Settlement], now_ms: int) -> list[Settlement]:
+        """Deliver first, to another cluster; what is left is told at home, so that nothing is lost in between."""
+        places = [(index, out) for index, each in enumerate(batch) if (out := self._undelivered(each)) is not None]
+        settled: list[Settlement | None] = list(batch)
+        failed: list[str] = []
+        for (index, out), error in zip(places, courier.deliver([out for _, out in places]), strict=True):
+            settlement = batch[index]
+            if error is None:
+                self._arrived.add(_occurrence(settlement))
+            elif error.reason is not None:
+                settled[index] = undeliverable(settlement, error.reason, str(error))
+            else:
+                failed.append(out.topic)
+                self.engine.postpone(settlement, now_ms + UNANSWERED_MS)
+                settled[index] = None
+        if failed:
+            self._observer.failed(self.place, Kind.RETRIABLE)
+            self._targets.suspect(set(failed))
+            self._targets.forget()
+        return [settlement for settlement in settled if settlement is not None]
+
+    def _undelivered(self, settlement: Settlement) -> Out | None:
+        out = delivery(settlement, self.place)
+        return None if out is None or _occurrence(settlement) in self._arrived else out
+
+    def _deliverable(self, settlement: Settlement, now_ms: int) -> Settlement | None:
+        """The settlement as it can be delivered; None where it has to wait."""
         subject = settlement.subject
         if settlement.outcome is Outcome.FIRED and isinstance(subject, Schedule):
-            refused = self._targets.refusal(subject.target_topic, subject.target_partition)
-            if refused is not None:
-                return undeliverable(settlement, *refused)
+            obstacle = self._targets.obstacle(subject.target_topic, subject.target_partition)
+            if obstacle is not None:
+                # from when it could first be delivered: what was due during a stop gets its grace as well
+                since_ms = max(subject.due_ms, subject.timestamp_ms, self._running_since_ms)
+                passes = obstacle.patience is Patience.GRACE and now_ms - since_ms < self._target_grace_ms
+                if passes or obstacle.patience is Patience.ENDLESS:
+                    self.engine.postpone(settlement, now_ms + max(1, int(obstacle.retry_seconds * 1000)))
+                    return None
+                return undeliverable(settlement, obstacle.reason, obstacle.detail)
         if self._condemned:
             for verdict in self._condemned.get((subject.key, settlement.replaces), ()):
                 settlement = undeliverable(settlement, *verdict)
@@ -309,10 +401,16 @@ class Owner:
             extra=fields(**self._where, schedules=len(batch), kind=error.kind.value, detail=str(error)),
         )
         self.engine.uncertain(batch)
+        self.requests.uncertain(str(error))
         self._stand()
         self._targets.forget()
         if error.kind is Kind.FENCED:
             raise error
+        ours = {self.place.topic, self.place.history_topic, self.place.dead_letter_topic}
+        if error.unanswered and not error.unanswered & ours:
+            self._targets.suspect(error.unanswered)
+            self._recover()
+            return
         if error.reason is not None:
             self._limit = max(1, len(batch) // 2)
             if len(batch) == 1:
@@ -322,3 +420,7 @@ class Owner:
             self._failures += 1
             self._clock.wait(self._stop, BACKOFF_SECONDS[min(self._failures, len(BACKOFF_SECONDS)) - 1])
         self._recover()
+
+
+def _occurrence(settlement: Settlement) -> tuple[bytes, int, int]:
+    return settlement.subject.key or b"", settlement.subject.offset, settlement.due_ms

@@ -26,6 +26,7 @@ COMMIT_SECONDS = 5.0
 """A commit that takes longer is uncertain."""
 INIT_SECONDS = 10.0
 
+_SLOW = {KafkaError._TIMED_OUT, KafkaError._MSG_TIMED_OUT, KafkaError.REQUEST_TIMED_OUT}  # noqa: SLF001
 _CONSEQUENCES = {KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT}  # noqa: SLF001 - librdkafka's public codes
 """Errors of records that failed only because another one did."""
 
@@ -38,6 +39,7 @@ class Publisher:
         self._clock = clock
         self._producer: Producer | None = None
         self._fault: KafkaError | None = None
+        self._unanswered: set[str] = set()
 
     def open(self) -> None:
         """Make a producer and fence every other one of this partition.
@@ -68,6 +70,7 @@ class Publisher:
         if producer is None:
             raise PublishError(Kind.FATAL, "the producer is closed")
         self._fault = None
+        self._unanswered = set()
         started = self._clock.monotonic()
         failure = None
         try:
@@ -77,7 +80,7 @@ class Publisher:
         except KafkaException as error:
             fault = _fatal_cause(producer) if error.args[0].code() == FATAL else error.args[0]
             cause = self._cause(fault)
-            failure = PublishError(kind(fault), str(cause), poison(cause))
+            failure = PublishError(kind(fault), str(cause), poison(cause), self._left(producer, fault))
         if failure is None and self._clock.monotonic() - started > COMMIT_SECONDS:
             failure = PublishError(Kind.ABORTABLE, f"the transaction took longer than {COMMIT_SECONDS:g} s")
         if failure is not None:
@@ -101,11 +104,22 @@ class Publisher:
                 else:
                     break
 
+    def _left(self, producer: Producer, fault: KafkaError) -> frozenset[str]:
+        """The topics that did not answer in time, where that was the fault."""
+        if fault.code() not in _SLOW:
+            return frozenset()
+        with contextlib.suppress(KafkaException):
+            producer.purge()
+            producer.poll(0)  # reports what was purged
+        return frozenset(self._unanswered)
+
     def _cause(self, error: KafkaError) -> KafkaError:
         """What a record was refused for; else what the transaction itself was refused for."""
         return error if self._fault is None or self._fault.code() in _CONSEQUENCES else self._fault
 
-    def _delivered(self, error: KafkaError | None, _message: Message) -> None:
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            self._unanswered.add(message.topic())
         if error is not None and (self._fault is None or self._fault.code() in _CONSEQUENCES):
             self._fault = error
 

@@ -11,17 +11,24 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from heapq import heappop, heappush, merge
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from scheduler import wire
+from scheduler.engine.changes import Change, NotPendingError, Verb, rewritten
 from scheduler.engine.life import Fact, State, after
 from scheduler.engine.occurrence import decide
-from scheduler.engine.pending import Pending
+from scheduler.engine.pending import Pending, place
 from scheduler.engine.settlement import Settlement
-from scheduler.schedule import Cancel, Header, Outcome, Reason, Rejected, Schedule
+from scheduler.schedule import Cancel, Header, Outcome, Pause, Reason, Rejected, Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+
+SAME_INSTANT_MS = 1000
+"""A record stamped less than this ahead of the clock was written just now, by a clock that is a little ahead."""
 
 
 @dataclass(slots=True)
@@ -77,6 +84,10 @@ class PartitionEngine:
         it known what stands between the two."""
         self._waiting: dict[bytes, Schedule] = {}
         """Versions of such keys that are due."""
+        self._postponed: list[tuple[int, int, bytes]] = []
+        """A heap of when to try again, offset, key: versions that are due and cannot be delivered yet."""
+        self.paused = False
+        """Whether a record of `PAUSE_KEY` holds the whole partition."""
         self._end = -1
         self._mark: int | None = None
 
@@ -92,6 +103,7 @@ class PartitionEngine:
             and key not in self.pending
             and key not in self._written
             and key not in self._open
+            and not self.paused  # the record that ends it is null as well
         )
 
     def record(
@@ -115,6 +127,8 @@ class PartitionEngine:
                 self._cancel(fact)
             else:
                 self._ended(fact.key, fact.replaces)
+        elif isinstance(fact, Pause):
+            self.paused = fact.on
         else:
             self._rejected(fact)
 
@@ -238,6 +252,7 @@ class PartitionEngine:
         self.pending = Pending()
         self._open.clear()
         self._waiting.clear()
+        self._postponed.clear()
         self._nameless.clear()
 
     # -- what is to be done --------------------------------------------------------------------------
@@ -246,7 +261,14 @@ class PartitionEngine:
         """When to `take` next; 0 is now; None is not before something is read."""
         if self.state is not State.RUNNING:
             return None
-        return 0 if self._has_to_tell() else self.pending.next_due_ms()
+        if self._has_to_tell():
+            return 0
+        if self.paused:
+            return None
+        due_ms = self.pending.next_due_ms()
+        if self._postponed and (due_ms is None or self._postponed[0][0] < due_ms):
+            return self._postponed[0][0]
+        return due_ms
 
     def _has_to_tell(self) -> bool:
         return bool(self._nameless) or any(key not in self._written for key in self._open)
@@ -261,7 +283,12 @@ class PartitionEngine:
         batch = self._take_open(now_ms, limit) if self._open or self._nameless else []
         written = self._written
         written.update(settlement.successor.key for settlement in batch if settlement.successor is not None)
-        while len(batch) < limit:
+        while self._postponed and self._postponed[0][0] <= now_ms:
+            _, offset, key = heappop(self._postponed)
+            version = self._version(key, offset)
+            if version is not None:
+                self.pending.give_back(version)
+        while len(batch) < limit and not self.paused:
             schedule = self.pending.take_due(now_ms)
             if schedule is None:
                 break
@@ -307,6 +334,74 @@ class PartitionEngine:
                 writes_back=fact is facts[-1],
             )
 
+    def postpone(self, settlement: Settlement, until_ms: int) -> None:
+        """What was taken cannot be delivered yet; it is taken again then, unless it was replaced meanwhile."""
+        subject = settlement.subject
+        if isinstance(subject, Schedule):
+            self._written.discard(subject.key)
+            heappush(self._postponed, (until_ms, subject.offset, subject.key))
+
+    @property
+    def postponed(self) -> int:
+        """How many are due and wait for their target, replaced ones included."""
+        return len(self._postponed)
+
+    def _version(self, key: bytes, offset: int) -> Schedule | None:
+        """The version at the offset, if it is still in force."""
+        return self.pending.get(key) if self.pending.offset_of(key) == offset else None
+
+    def change(self, key: bytes, change: Change, now_ms: int) -> Settlement | None:
+        """What an operator asks for, to be settled like what is due; None: not now, ask again after the next read.
+
+        At most one for a key in a batch.
+
+        Raises:
+            NotPendingError: nothing is in force under the key.
+        """
+        if self.state is not State.RUNNING or key in self._written or key in self._open:
+            return None
+        version = self.pending.get(key)
+        if version is None:
+            raise NotPendingError
+        if change.verb is Verb.CANCEL:
+            self.pending.take(version)
+            lateness_ms = max(0, now_ms - version.due_ms)
+            return Settlement(version, Outcome.CANCELLED, version.due_ms, lateness_ms, version.offset, None)
+        if change.verb is Verb.FIRE:
+            return self._fire_now(version, now_ms)
+        self._written.add(key)
+        successor = rewritten(version, change, now_ms)
+        return Settlement(version, None, version.due_ms, 0, version.offset, successor, successor.due_ms)
+
+    def _fire_now(self, version: Schedule, now_ms: int) -> Settlement | None:
+        if version.replaces is not None and 0 <= version.timestamp_ms - now_ms < SAME_INSTANT_MS:
+            return None  # it may have been fired by request in this very millisecond: the fire id would be the same
+        self.pending.take(version)
+        if version.due_ms <= now_ms:
+            settlement = _due(version, now_ms, 0)
+            settlement.outcome = Outcome.FIRED
+        else:
+            recurs = version if version.rule is not None else None
+            due_ms = version.due_ms if recurs else 0
+            settlement = Settlement(version, Outcome.FIRED, now_ms, 0, version.offset, recurs, due_ms)
+        if settlement.successor is not None:
+            self._written.add(version.key)
+        return settlement
+
+    def is_read_back(self, key: bytes) -> bool:
+        """Whether all that was written about the key is read."""
+        return key not in self._written
+
+    def page(self, after: int, count: int) -> list[Schedule]:
+        """The next so many versions in force in order of due time, behind the place `after` (-1: from the first).
+
+        See `pending.place`. What is being rewritten at this moment is left out.
+        """
+        postponed = (self._version(key, offset) for _, offset, key in self._postponed)
+        taken = {version.offset: version for version in (*postponed, *self._waiting.values()) if version is not None}
+        beside = sorted((version for version in taken.values() if place(version) > after), key=place)
+        return list(islice(merge(self.pending.page(after, count), beside, key=place), count))
+
     def committed(self, batch: Iterable[Settlement]) -> None:
         """The batch stands in the log, all of it; what was read since it was taken holds nevertheless."""
         for settlement in batch:
@@ -331,7 +426,7 @@ class PartitionEngine:
         """
         self.state = after(self.state, Fact.UNCERTAIN)
         for settlement in batch:
-            # a version that is only written again was never taken from the queue
+            # a version that is only written again, or otherwise, was never taken from the queue
             if isinstance(settlement.subject, Schedule) and settlement.outcome is not None:
                 self.pending.give_back(settlement.subject)
 

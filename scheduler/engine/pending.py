@@ -6,9 +6,11 @@ an object each: 135 to 158 bytes a schedule beside its payload, against 250 and 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sortedcontainers import SortedList
+
+from scheduler.instants import LATEST_MS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,10 +20,18 @@ if TYPE_CHECKING:
 _OFFSET_BITS = 48
 _OFFSET_MASK = (1 << _OFFSET_BITS) - 1
 
+NEVER_MS: Final = LATEST_MS + 1
+"""Where a paused schedule stands in the order: behind everything that can be due."""
+
 
 def pack(due_ms: int, offset: int) -> int:
     """One integer that sorts by due time, then by offset."""
     return due_ms << _OFFSET_BITS | offset
+
+
+def place(schedule: Schedule) -> int:
+    """Where a version stands in the order of due times, as one integer; the paused stand last."""
+    return pack(NEVER_MS if schedule.paused else schedule.due_ms, schedule.offset)
 
 
 class Pending:
@@ -60,7 +70,7 @@ class Pending:
 
     def put(self, schedule: Schedule) -> None:
         """Bring a version in force; it replaces what the key had."""
-        packed = pack(schedule.due_ms, schedule.offset)
+        packed = place(schedule)
         old = self._packed.get(schedule.key)
         self._packed[schedule.key] = packed
         self._bodies[schedule.offset] = schedule
@@ -83,7 +93,10 @@ class Pending:
     def next_due_ms(self) -> int | None:
         """When the first one is due; None where nothing is pending. Only once sorted."""
         queue = self._queue
-        return (queue[0] >> _OFFSET_BITS) if queue else None
+        if not queue:
+            return None
+        due_ms = queue[0] >> _OFFSET_BITS
+        return None if due_ms == NEVER_MS else due_ms
 
     def take_due(self, now_ms: int) -> Schedule | None:
         """The first one that is due, taken from the queue but still in force.
@@ -95,6 +108,11 @@ class Pending:
             return None
         return self._bodies[queue.pop(0) & _OFFSET_MASK]
 
+    def take(self, schedule: Schedule) -> None:
+        """Take a version in force from the queue, due or not."""
+        if self._queue is not None:
+            self._queue.discard(place(schedule))
+
     def end(self, schedule: Schedule) -> None:
         """Remove a version, taken or not, unless another one is in force by now."""
         if self.offset_of(schedule.key) == schedule.offset:
@@ -102,10 +120,19 @@ class Pending:
 
     def give_back(self, schedule: Schedule) -> None:
         """Queue a version again that was taken, if it is still in force."""
-        packed = pack(schedule.due_ms, schedule.offset)
-        if self._queue is not None and self._packed.get(schedule.key) == packed:
-            self._queue.add(packed)
+        packed = place(schedule)
+        queue = self._queue
+        if queue is not None and self._packed.get(schedule.key) == packed and packed not in queue:
+            queue.add(packed)
 
     def overdue(self, now_ms: int) -> int:
         """How many are due and not taken, without walking them."""
         return 0 if self._queue is None else int(self._queue.bisect_left(pack(now_ms + 1, 0)))
+
+    def page(self, after: int, count: int) -> list[Schedule]:
+        """The next so many in the queue whose place is later than `after`, in order; see `place`."""
+        queue = self._queue
+        if queue is None:
+            return []
+        start = queue.bisect_right(after)
+        return [self._bodies[packed & _OFFSET_MASK] for packed in queue[start : start + count]]

@@ -55,7 +55,29 @@ class Out(NamedTuple):
 
 
 def records(settlement: Settlement, place: Place) -> Iterator[Out]:
-    """The records of one settlement: the delivery, the history, the successor. They belong in one transaction."""
+    """The records of one settlement: the delivery and the bookkeeping. They belong in one transaction."""
+    out = delivery(settlement, place)
+    if out is not None:
+        yield out
+    yield from bookkeeping(settlement, place)
+
+
+def delivery(settlement: Settlement, place: Place) -> Out | None:
+    """The message to the target, where there is one."""
+    subject = settlement.subject
+    if settlement.outcome is not Outcome.FIRED or isinstance(subject, Rejected):
+        return None
+    return Out(
+        subject.target_topic,
+        subject.target_partition,
+        subject.target_key,
+        None if subject.delivers_null else subject.value,
+        wire.fired_headers(subject, place.topic, settlement.due_ms),
+    )
+
+
+def bookkeeping(settlement: Settlement, place: Place) -> Iterator[Out]:
+    """What the scheduler keeps of it: the history, the dead letter, the successor."""
     subject = settlement.subject
     outcome = settlement.outcome
     if isinstance(subject, Rejected):
@@ -64,14 +86,6 @@ def records(settlement: Settlement, place: Place) -> Iterator[Out]:
         yield Out(place.history_topic, None, subject.key, value, headers)
     else:
         due_ms = settlement.due_ms
-        if outcome is Outcome.FIRED:
-            yield Out(
-                subject.target_topic,
-                subject.target_partition,
-                subject.target_key,
-                subject.value,
-                wire.fired_headers(subject, place.topic, due_ms),
-            )
         if outcome is not None:
             history = wire.history_headers(
                 subject,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from confluent_kafka import KafkaError, KafkaException
+from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 
@@ -63,7 +64,7 @@ def environment_help(*names: str) -> str:
     for name in names:
         field = Settings.model_fields[name]
         default = ",".join(field.default) if isinstance(field.default, list) else field.default
-        shown = f" [{default}]" if default not in (None, "") else ""
+        shown = "" if default in (None, "") or isinstance(default, SecretStr) else f" [{default}]"
         rows.append(f"  {name.upper():<20} {field.description}{shown}")
     return "\b\nEnvironment:\n" + "\n".join(rows)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import yaml
-from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from scheduler.errors import ConfigurationError
@@ -65,6 +65,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True, populate_by_name=True)
 
     bootstrap_servers: str = Field("localhost:9092", description="Kafka brokers, host:port, comma between them")
+    target_bootstrap_servers: str = Field("", description="brokers of targets on another Kafka (at least once)")
     schedules_topics: Names = Field(["schedules"], description="topics with schedules, comma between them")
     history_topic: str = Field("history", description="where the outcome of every schedule is recorded")
     dead_letter_topic: str = Field("dead-letters", description="where what cannot be delivered or run ends")
@@ -77,6 +78,10 @@ class Settings(BaseSettings):
         description="where /metrics is served; `off` for nowhere",
     )
     server_addr: str = Field("127.0.0.1:8000", description="where the HTTP API is served; `off` for nowhere")
+    advertised_addr: str = Field("", description="host:port of this API for other replicas; SERVER_ADDR without it")
+    api_token: SecretStr = Field(
+        SecretStr(""), description="secret for /api/v1; without it, changes only from this machine"
+    )
     since_delta: Annotated[int, Field(le=0)] | None = Field(
         None,
         description="days (UTC) to look back: 0 today, -1 yesterday too; older ones are misfired",
@@ -87,6 +92,9 @@ class Settings(BaseSettings):
     transaction_timeout: Annotated[int, Field(ge=1000, le=900_000)] = Field(
         15_000, description="ms after which Kafka aborts the transaction of a dead replica"
     )
+    target_grace: Annotated[int, Field(ge=0, le=3_600_000)] = Field(
+        30_000, description="ms to wait for a target topic that does not exist yet"
+    )
     allowed_targets: Names = Field(
         [], description="topics that schedules may be fired to; empty: any but internal ones"
     )
@@ -94,6 +102,9 @@ class Settings(BaseSettings):
     replication_factor: Annotated[int, Field(ge=1, le=100)] = Field(1, description="copies of topics that are created")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug, info, warning, error")
     log_format: Literal["text", "json"] = Field("text", description="text for people, json for programs")
+    otel_traces_exporter: Literal["none", "otlp", "console"] = Field(
+        "none", description="spans of firings: none, otlp, console"
+    )
     configuration_file: Path | None = Field(
         None, description="YAML with kafka.*.configuration, or a librdkafka .config properties file"
     )
@@ -119,7 +130,15 @@ class Settings(BaseSettings):
     def _topic(cls, name: str) -> str:
         return _check_topic(name)
 
-    @field_validator("log_level", "log_format", mode="before")
+    @field_validator("advertised_addr")
+    @classmethod
+    def _reachable(cls, value: str) -> str:
+        address = parse_address(value)
+        if value and (address is None or value.startswith(":") or not address.port):
+            raise ValueError(f"{value!r} is not host:port (such as scheduler-1:8000)")
+        return value
+
+    @field_validator("log_level", "log_format", "otel_traces_exporter", mode="before")
     @classmethod
     def _lower(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value

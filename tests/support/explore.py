@@ -5,6 +5,7 @@ from __future__ import annotations
 import random  # noqa: TID251 - seeded, so that any failure can be replayed
 from typing import TYPE_CHECKING
 
+from scheduler.engine.changes import Change, Verb
 from tests.support.model import World
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ def walk(seed: int, mutation: Mutation | None = None, steps: int = 60) -> World:
         (1, world.compact),
         (2, world.take_over),
         (9, lambda: world.replica(_back(dice)).read(dice.choice((1, 3, 1000)))),
-        (6, lambda: world.replica(_back(dice)).begin(dice.choice((1, 2, 100)))),
+        (6, lambda: world.replica(_back(dice)).begin(dice.choice((1, 2, 100)), postpone=dice.random() < 0.1)),
+        (4, lambda: world.replica(_back(dice)).ask(dice.choice(KEYS), _change(dice, world))),
         (5, lambda: world.replica(_back(dice)).commit()),
         (2, lambda: world.owner.commit_without_answer(took_effect=dice.random() < 0.5)),
     )
@@ -47,3 +49,9 @@ def walk(seed: int, mutation: Mutation | None = None, steps: int = 60) -> World:
 def _back(dice: random.Random) -> int:
     """Mostly the owner; at times one that was it and does not know better."""
     return dice.choice((0, 0, 0, 1, 2))
+
+
+def _change(dice: random.Random, world: World) -> Change:
+    verb = dice.choice(list(Verb))
+    due_ms = world.broker.now_ms + dice.choice(DELAYS_MS) if verb is Verb.RESCHEDULE else None
+    return Change(verb, due_ms)

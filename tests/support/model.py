@@ -14,11 +14,12 @@ from enum import Enum, auto
 from itertools import pairwise
 
 from scheduler import wire
+from scheduler.engine.changes import Change, NotPendingError, Verb
 from scheduler.engine.life import State
 from scheduler.engine.partition import PartitionEngine
-from scheduler.engine.settlement import Out, Place, records
+from scheduler.engine.settlement import Out, Place, Settlement, records
 from scheduler.instants import epoch_ms, format_epoch
-from scheduler.schedule import Header, Outcome
+from scheduler.schedule import Header, Outcome, Schedule
 
 PLACE = Place("schedules", 0, "history", "dead-letters")
 TARGET = "target"
@@ -45,6 +46,8 @@ class Transaction:
 
     state: str = "open"
     elsewhere: list[Out] = field(default_factory=list)
+    asked: list[Version] = field(default_factory=list)
+    """What an operator has asked for, and is so once this commits."""
 
 
 @dataclass
@@ -74,6 +77,8 @@ class Broker:
         self.owners_transaction: Transaction | None = None
         self.delivered: list[tuple[int, Out]] = []
         """What read_committed readers of the target and of the history have seen, and when."""
+        self.asked: list[Version] = []
+        """What operators have asked for and got."""
 
     def append(self, key: bytes | None, value: bytes | None, headers: list[Header], txn: Transaction | None) -> int:
         self.log.append(Entry(self.end, key, value, headers, self.now_ms, txn))
@@ -93,6 +98,7 @@ class Broker:
         self.append(None, None, [], None)  # the marker takes an offset
         if state == "committed":
             self.delivered.extend((self.now_ms, out) for out in txn.elsewhere)
+            self.asked.extend(txn.asked)
 
     def fence(self) -> int:
         """A new owner's init_transactions: the old one's transaction is aborted, its epoch is void."""
@@ -201,12 +207,30 @@ class Replica:
             if self.mutation is not Mutation.END_BEFORE_RECORDS:
                 self.engine.reached_end(stable)
 
-    def begin(self, limit: int) -> bool:
-        """Write a batch, as far as the commit; tell whether there was one."""
+    def begin(self, limit: int, *, postpone: bool = False) -> bool:
+        """Write a batch, as far as the commit; tell whether there was one. `postpone`: a target is not there."""
         if not self.alive or self._txn is not None:
             return False
         ahead_ms = 1000 if self.mutation is Mutation.EARLY else 0
         self._batch = self.engine.take(self.broker.now_ms + ahead_ms, limit)
+        if postpone and self._batch and self._batch[-1].outcome is Outcome.FIRED:
+            self.engine.postpone(self._batch.pop(), self.broker.now_ms + 500)
+        return self._begin([])
+
+    def ask(self, key: bytes, change: Change) -> None:
+        """An operator asks for a change, which is written as far as the commit."""
+        if not self.alive or self._txn is not None:
+            return
+        try:
+            settlement = self.engine.change(key, change, self.broker.now_ms)
+        except NotPendingError:
+            return
+        if settlement is None:
+            return
+        self._batch = [settlement]
+        self._begin([_asked(settlement, change.verb)])
+
+    def _begin(self, asked: list[Version]) -> bool:
         if not self._batch:
             return False
         outs = [out for settlement in self._batch for out in records(settlement, PLACE)]
@@ -224,6 +248,7 @@ class Replica:
                 self.broker.commit(self.epoch, first)
                 outs = [out for out in outs if out.topic == PLACE.topic]
             self._txn = self.broker.begin(self.epoch, outs)
+            self._txn.asked = asked
         except Fenced:
             self._lost()
         return True
@@ -285,6 +310,17 @@ class Version:
     kind: str
     due_ms: int
     payload: bytes
+
+
+def _asked(settlement: Settlement, verb: Verb) -> Version:
+    """What the oracle has to know of a change: the same version, with another end or another due time."""
+    subject = settlement.subject
+    assert isinstance(subject, Schedule)
+    if verb is Verb.CANCEL:
+        return Version(subject.offset, subject.key, "cancel", 0, b"")
+    kind = "schedule" if subject.rule is None else "recurring"
+    due_ms = settlement.due_ms if settlement.successor is None else settlement.successor_due_ms
+    return Version(subject.offset, subject.key, kind, due_ms, subject.value)
 
 
 class World:
@@ -375,6 +411,10 @@ class World:
             replica.commit()
         self.take_over()
         self._rest(self.owner)
+        for schedule in [each for each in self.owner.engine.pending if each.paused]:
+            self.owner.ask(schedule.key, Change(Verb.RESUME))
+            self.owner.commit()
+        self._rest(self.owner)
         assert self.owner.position >= self.broker.end, "the last owner does not reach the end"
 
     def _rest(self, replica: Replica) -> None:
@@ -412,7 +452,7 @@ class World:
 
         pending = {schedule.key: schedule for schedule in self.owner.engine.pending}
         by_key: dict[bytes, list[Version]] = {}
-        for version in sorted(self.versions, key=lambda v: v.offset):
+        for version in sorted((*self.versions, *self.broker.asked), key=lambda v: v.offset):
             if version.kind != "malformed":
                 by_key.setdefault(version.key, []).append(version)
         payloads_fired = {payload for payload, _ in fired}

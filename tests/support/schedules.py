@@ -104,12 +104,13 @@ class Installation:
             "GROUP_ID": self.group_id,
             "METRICS_HTTP_ADDR": "127.0.0.1:0",
             "SERVER_ADDR": "127.0.0.1:0",
+            "TARGET_GRACE": "300",
         }
 
-    def settings(self) -> Settings:
-        """The same for a replica in this process, which serves nothing."""
+    def settings(self, **other: Any) -> Settings:
+        """The same for a replica in this process, which serves nothing; `other` settings win."""
         given = {name.lower(): value for name, value in self.environment().items()}
-        return Settings.load(**{**given, "metrics_http_addr": "off", "server_addr": "off"})
+        return Settings.load(**{**given, "metrics_http_addr": "off", "server_addr": "off", **other})
 
     # -- records in ----------------------------------------------------------------------------------
 
@@ -231,9 +232,9 @@ class Installation:
     # -- replicas ------------------------------------------------------------------------------------
 
     @contextmanager
-    def replica(self, *, restored: bool = True, clock: Clock = clock) -> Iterator[Scheduler]:
+    def replica(self, *, restored: bool = True, clock: Clock = clock, **settings: Any) -> Iterator[Scheduler]:
         """A replica in this process; `restored` waits until it fires in every partition."""
-        scheduler = Scheduler(self.settings(), clock=clock)
+        scheduler = Scheduler(self.settings(**settings), clock=clock)
         scheduler.start()
         try:
             if restored:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from dev.diagram import life
 from scheduler import wire
 from scheduler.engine.life import TRANSITIONS, State
@@ -18,12 +20,15 @@ def read(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
 
 
+def _shown(default: object) -> str:
+    if isinstance(default, SecretStr):
+        return default.get_secret_value()
+    return ",".join(default) if isinstance(default, list) else str(default or "")
+
+
 def test_readme_lists_every_setting_with_its_default():
     rows = dict(re.findall(r"^\| `([A-Z_]+)` \| (?:`(.*)`)? ?\| .+ \|$", read("README.md"), re.MULTILINE))
-    settings = {
-        name.upper(): ",".join(field.default) if isinstance(field.default, list) else str(field.default or "")
-        for name, field in Settings.model_fields.items()
-    }
+    settings = {name.upper(): _shown(field.default) for name, field in Settings.model_fields.items()}
 
     assert rows == settings
 

@@ -1,6 +1,7 @@
 """Settings: etf1's variables, their defaults, and an error that names what does not parse."""
 
 import pytest
+from pydantic import SecretStr
 
 from scheduler.errors import ConfigurationError, ExitCode
 from scheduler.runtime.kafka import common_conf, consumer_conf, producer_conf, transactional_conf
@@ -61,6 +62,11 @@ def test_every_variable_is_read(environment, tmp_path):
     path = tmp_path / "kafka.yaml"
     environment(
         BOOTSTRAP_SERVERS="a:9092,b:9092",
+        TARGET_BOOTSTRAP_SERVERS="c:9092",
+        ADVERTISED_ADDR="scheduler-1:8000",
+        API_TOKEN=SECRET,
+        TARGET_GRACE="5000",
+        OTEL_TRACES_EXPORTER="OTLP",
         SCHEDULES_TOPICS="one",
         HISTORY_TOPIC="past",
         DEAD_LETTER_TOPIC="dead",
@@ -82,6 +88,11 @@ def test_every_variable_is_read(environment, tmp_path):
 
     assert Settings.load().model_dump() == {
         "bootstrap_servers": "a:9092,b:9092",
+        "target_bootstrap_servers": "c:9092",
+        "advertised_addr": "scheduler-1:8000",
+        "api_token": SecretStr(SECRET),
+        "target_grace": 5000,
+        "otel_traces_exporter": "otlp",
         "schedules_topics": ["one"],
         "history_topic": "past",
         "dead_letter_topic": "dead",

@@ -1,0 +1,54 @@
+"""What an operator may ask of a schedule in force, and the version that comes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from scheduler import wire
+
+if TYPE_CHECKING:
+    from scheduler.recurrence import Rule
+    from scheduler.schedule import Schedule
+
+
+class Verb(StrEnum):
+    """What is asked."""
+
+    CANCEL = "cancel"  # it ends, and never fires
+    FIRE = "fire"  # it fires now; a recurring one goes on as before
+    PAUSE = "pause"  # it stays, and waits for `resume`
+    RESUME = "resume"  # it goes on; occurrences of a recurring one that passed meanwhile are left out
+    RESCHEDULE = "reschedule"  # another due time, another rule, or both
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A request; `due_ms` (Unix ms) and `rule` are for `RESCHEDULE`, at least one of them."""
+
+    verb: Verb
+    due_ms: int | None = None
+    rule: Rule | None = None
+
+
+class NotPendingError(Exception):
+    """No schedule of that key is in force: it was never there, has fired or was cancelled."""
+
+
+def rewritten(version: Schedule, change: Change, now_ms: int) -> Schedule:
+    """The version that a pause, a resumption or another due time makes of it.
+
+    A new rule without a due time begins with its next occurrence. One that never occurs leaves the due
+    time as it was.
+    """
+    due_ms, rule = change.due_ms, change.rule
+    if change.verb is Verb.PAUSE:
+        return wire.restated(version, paused=True)
+    if change.verb is Verb.RESUME:
+        follows = version.rule is not None and version.due_ms <= now_ms
+        due_ms = version.rule.next_after(now_ms, version.due_ms) if follows and version.rule else None
+        return wire.restated(version, due_ms=due_ms, paused=False)
+    if due_ms is None and rule is not None:
+        due_ms = rule.next_after(now_ms, now_ms)
+    return wire.restated(version, due_ms=due_ms, rule=rule)
