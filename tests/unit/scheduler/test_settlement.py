@@ -50,6 +50,12 @@ def test_a_firing_is_a_delivery_a_line_of_history_and_a_tombstone():
     assert header(tombstone, "scheduler-replaces") == b"7"
 
 
+def test_a_delivered_tombstone_is_null_at_the_target_and_its_payload_is_in_the_history():
+    delivery, history, _ = records(settle(version(("scheduler-target-tombstone", b"true"))), PLACE)
+
+    assert (delivery.key, delivery.value, history.value) == (b"t", None, b"payload")
+
+
 def test_the_delivery_goes_to_the_partition_that_the_schedule_names():
     delivery, *_ = records(settle(version(("scheduler-target-partition", b"3"))), PLACE)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from scheduler import wire
 from scheduler.instants import parse_instant
-from scheduler.schedule import Cancel, Misfire, Outcome, Reason, Rejected, Schedule
+from scheduler.schedule import PAUSE_KEY, Cancel, Misfire, Outcome, Pause, Reason, Rejected, Schedule
 
 STAMPED_MS = 1_800_000_000_123
 """The Kafka timestamp of the records below: 2027-01-15T08:00:00.123Z."""
@@ -434,6 +434,32 @@ def test_a_time_zone_alone_is_a_mistake():
         Reason.BAD_TIMEZONE,
         "scheduler-timezone without scheduler-cron",
     )
+
+
+# ---------------------------------------------------------------- flags
+
+FLAGS = [
+    ("scheduler-target-tombstone", "delivers_null", Reason.BAD_TOMBSTONE),
+    ("scheduler-paused", "paused", Reason.BAD_PAUSED),
+]
+
+
+@pytest.mark.parametrize(("name", "attribute", "_reason"), FLAGS)
+def test_a_flag_is_off_unless_it_says_true(name, attribute, _reason):
+    for headers, expected in (([], False), ([(name, b"false")], False), ([(name, b"true")], True)):
+        assert getattr(schedule(TARGET, DUE, *headers), attribute) is expected
+
+
+@pytest.mark.parametrize(("name", "_attribute", "reason"), FLAGS)
+@pytest.mark.parametrize("text", ["", "True", "1", "yes", "true "])
+def test_a_flag_that_says_neither_is_refused(name, _attribute, reason, text):
+    assert refused(TARGET, DUE, (name, text.encode())) == (reason, f"{name}: {text!r} is neither true nor false")
+
+
+def test_a_record_of_the_pause_key_pauses_whatever_is_in_it_and_a_null_one_ends_the_pause():
+    assert decode(key=PAUSE_KEY, value=b"", offset=3) == Pause(on=True, offset=3)
+    assert decode(TARGET, DUE, key=PAUSE_KEY, value=b"x", offset=4) == Pause(on=True, offset=4)
+    assert decode(key=PAUSE_KEY, value=None, offset=5) == Pause(on=False, offset=5)
 
 
 # ---------------------------------------------------------------- misfire and grace
