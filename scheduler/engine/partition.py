@@ -117,6 +117,12 @@ class PartitionEngine:
     ) -> None:
         """A record was read; offsets grow from call to call."""
         fact = wire.decode(key, value, headers, timestamp_ms=timestamp_ms, offset=offset)
+        self._apply(fact)
+        if self.state is not State.RUNNING:
+            # also without the reader's word that it stands at the end: under steady traffic it never does
+            self.reached_end(offset + 1)
+
+    def _apply(self, fact: Schedule | Cancel | Pause | Rejected) -> None:
         if isinstance(fact, Schedule):
             if fact.replaces is None:
                 self._stated(fact)
@@ -136,6 +142,8 @@ class PartitionEngine:
         """A record whose headers the client cannot read (a name that is not UTF-8)."""
         detail = "a header name is not UTF-8"
         self._rejected(Rejected(key, value, [], offset, timestamp_ms, Reason.UNREADABLE_HEADERS, detail))
+        if self.state is not State.RUNNING:
+            self.reached_end(offset + 1)
 
     def _stated(self, schedule: Schedule) -> None:
         self.accepted += 1
@@ -226,7 +234,7 @@ class PartitionEngine:
     # -- where we stand ------------------------------------------------------------------------------
 
     def reached_end(self, offset: int) -> None:
-        """The reader stands at the end of the partition; everything below `offset` has been given."""
+        """Everything below `offset` has been given: the reader stands at the end, or was given a record behind it."""
         self._end = offset
         self._catch_up()
 
