@@ -56,6 +56,16 @@ class _Open:
             and subject.due_ms == due_ms
         )
 
+    def cancels_between(self, version: int, first: int) -> bool:
+        """Whether this is the cancel of a later version, which stood before the `first` cancel behind that one."""
+        subject = self.subject
+        return (
+            self.outcome is Outcome.CANCELLED
+            and isinstance(subject, Schedule)
+            and subject.offset > version
+            and not version < first < subject.offset
+        )
+
     def came_too_late(self, replaces: int, rewritten_due_ms: int | None) -> bool:
         """Whether it cancels a version that an owner had ended otherwise before it read the cancel."""
         subject = self.subject
@@ -77,8 +87,8 @@ class PartitionEngine:
         """Versions that a customer's record has brought in force; only grows."""
         self._open: defaultdict[bytes, list[_Open]] = defaultdict(list)
         self._nameless: list[Rejected] = []
-        self._cancelled: dict[bytes, int] = {}
-        """Keys that a customer cancelled while an owner's record about them may still come, and where."""
+        self._cancelled: dict[bytes, tuple[int, int]] = {}
+        """Keys that a customer cancelled while an owner's record about them may still come: first and last cancel."""
         self._written: set[bytes] = set()
         """Keys whose successor is written but not read yet. They are left alone until it is: only then is
         it known what stands between the two."""
@@ -159,7 +169,8 @@ class PartitionEngine:
         if ended is not None:
             self._open[key].append(_Open(cancel.offset, cancel.offset, Outcome.CANCELLED, ended))
         if self.state is not State.RUNNING or key in self._written:
-            self._cancelled[key] = cancel.offset
+            first, _ = self._cancelled.get(key, (cancel.offset, 0))
+            self._cancelled[key] = first, cancel.offset
 
     def _rejected(self, rejected: Rejected) -> None:
         if rejected.key is not None:
@@ -170,21 +181,26 @@ class PartitionEngine:
 
     def _written_back(self, successor: Schedule, replaces: int) -> None:
         key = successor.key
+        first, cancelled_at = self._cancelled.pop(key, (-1, -1))
+        if any(f.cause > replaces and f.came_too_late(replaces, successor.due_ms) for f in self._open.get(key, ())):
+            first = replaces + 1  # the first was this version's own
         self._said(key, replaces, successor.due_ms)
         newer = self.pending.offset_of(key)
-        cancelled_at = self._cancelled.pop(key, -1)
         if cancelled_at > replaces:
-            self._cancel_behind(successor, replaces)
+            self._cancel_behind(successor, replaces, first)
         if newer is not None and newer > replaces:
             self._hide(key, newer)
         elif cancelled_at <= replaces:
             self.pending.put(successor)
         self._read_back(key)
 
-    def _cancel_behind(self, successor: Schedule, replaces: int) -> None:
-        """A cancel came between a version and its successor: it holds, and is said behind the successor."""
+    def _cancel_behind(self, successor: Schedule, replaces: int, first: int) -> None:
+        """A cancel came between a version and its successor: it holds, and is said behind the successor.
+
+        Not where a newer version came between them before the `first` cancel: that one was cancelled, this one replaced.
+        """
         for fact in self._open.get(successor.key, ()):
-            if fact.cancels(replaces, successor.due_ms):
+            if fact.cancels(replaces, successor.due_ms) or fact.cancels_between(replaces, first):
                 fact.newest = successor.offset
                 return
         self._open[successor.key].append(_Open(successor.offset, successor.offset, Outcome.CANCELLED, successor))
@@ -199,8 +215,8 @@ class PartitionEngine:
 
     def _ended(self, key: bytes, replaces: int) -> None:
         self._said(key, replaces, None)
-        if self._cancelled.get(key, -1) <= replaces:
-            self._cancelled.pop(key, None)
+        if key in self._cancelled and self._cancelled[key][1] <= replaces:
+            del self._cancelled[key]
         newer = self.pending.offset_of(key)
         if newer is None:
             return

@@ -467,6 +467,11 @@ class World:
                 assert key not in pending, f"cancelled but pending: {key!r}"
         for key, schedule in pending.items():
             assert schedule.rule is not None, f"due and not fired: {key!r}"
+        for versions in by_key.values():
+            for version, following in pairwise(versions):
+                if version.kind == "schedule" and following.kind != "cancel" and following.payload != version.payload:
+                    name = version.payload + format_epoch(version.due_ms)
+                    assert ended.get(name) != Outcome.CANCELLED, f"replaced, and told to be cancelled: {version}"
         if self.compacted == 0:
             told = set(ended)
             for versions in by_key.values():

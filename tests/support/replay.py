@@ -145,9 +145,10 @@ class _Replay:
             due_ms, version = _due_ms(record), _version(record)
             key.standing[record.offset] = _Standing(version, due_ms)
             if known is not None and known.version == version and known.due_ms != due_ms:
+                cancelled_at = key.cancels.get(replaces)
                 self._ends(key, record, replaces, known, due_ms)
-                if key.in_force is None and key.cancelled_at > replaces:
-                    key.cancels[record.offset] = key.cancelled_at  # told of the occurrence that it still stopped
+                if cancelled_at is not None:
+                    key.cancels[record.offset] = cancelled_at  # told of the occurrence that it still stopped
             elif not any(each == (version, due_ms) for each in list(key.standing.values())[:-1]):
                 self._fault(record, f"an owner wrote a version that nobody stated: {version!r} due {due_ms}")
         self._takes_effect(key, record, replaces)

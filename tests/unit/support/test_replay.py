@@ -96,6 +96,17 @@ SOUND = {
         [message(b"old")],
         [message(b"old", NEXT_MS, outcome=b"cancelled")],
     ),
+    "recurs, is changed and cancelled behind a firing": (
+        [
+            schedule(0, b"old"),
+            schedule(1, b"new", FAR_MS),
+            cancel(2),
+            schedule(3, b"old", NEXT_MS, replaces=0),
+            tombstone(4, 3, b"cancelled"),
+        ],
+        [message(b"old")],
+        [message(b"new", FAR_MS, outcome=b"cancelled")],
+    ),
     "recurs and is changed behind a firing": (
         [
             schedule(0, b"old"),
