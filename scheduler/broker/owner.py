@@ -311,6 +311,7 @@ class Owner:
             self._settle(batch, now_ms)
             with suppress(Empty):
                 self._apply(self._inbox.get_nowait())
+            self._stand()  # where something is always due, this loop does not end
 
     def _settle(self, taken: list[Settlement], now_ms: int) -> None:
         started = self._clock.monotonic()
