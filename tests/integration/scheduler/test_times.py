@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from scheduler.clock import SystemClock
 from tests.support.clients import StampedPut, steady_writer
+from tests.support.clocks import ClockAt
 from tests.support.schedules import clock, wait_until_pending
 
 if TYPE_CHECKING:
@@ -213,21 +213,6 @@ def due_stated_ms(record: Record) -> int:
     return round(float(record["scheduler-epoch"] or b"") * 1000)
 
 
-class Noon(SystemClock):
-    """Goes right, and takes the present for shortly after noon in UTC, so that no midnight comes in between."""
-
-    def __init__(self) -> None:
-        self._ahead_ms = DAY_MS // 2 - super().now_ms() % DAY_MS
-
-    def now_ms(self) -> int:
-        """See `Clock`."""
-        return super().now_ms() + self._ahead_ms
-
-    def seconds_until(self, instant_ms: int) -> float:
-        """See `Clock`."""
-        return super().seconds_until(instant_ms - self._ahead_ms)
-
-
 @pytest.mark.parametrize(
     ("since_delta", "misfired"),
     [(0, {b"yesterday", b"the day before"}), (-1, {b"the day before"}), (None, set())],
@@ -237,8 +222,7 @@ def test_what_was_due_before_since_delta_is_told_to_have_misfired_and_never_lost
     installation: Installation, since_delta: int | None, misfired: set[bytes]
 ) -> None:
     """A peer that was down over midnight says nothing of what was due before it, fires it never and keeps it."""
-    noon = Noon()
-    midnight_ms = noon.now_ms() // DAY_MS * DAY_MS
+    midnight_ms = clock.now_ms() // DAY_MS * DAY_MS
     due = {
         b"today": midnight_ms,
         b"yesterday": midnight_ms - 1,
@@ -247,6 +231,7 @@ def test_what_was_due_before_since_delta_is_told_to_have_misfired_and_never_lost
     installation.write(*(installation.schedule(key, due_ms=instant_ms) for key, instant_ms in due.items()))
     hourly_ms = midnight_ms - 2 * DAY_MS
     installation.write(installation.schedule(b"recurring", cron="@every 24h", misfire="all", due_ms=hourly_ms))
+    noon = ClockAt(midnight_ms + DAY_MS // 2)  # no midnight comes in between
     with installation.replica(clock=noon, since_delta=since_delta) as replica:
         installation.wait_for(installation.history, len(due) + 3)
         wait_until_pending(replica, 1)
