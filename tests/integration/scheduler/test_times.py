@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.support.records import Put, Record
     from tests.support.schedules import Installation
 
-PROMPT_MS = 3000
+PROMPT_MS = 5000
 """What fires by a clock fires within milliseconds; the rest is for a busy machine."""
 DAY_MS = 86_400_000
 LATER_MS = 3_600_000
