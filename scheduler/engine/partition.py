@@ -197,7 +197,7 @@ class PartitionEngine:
     def _cancel_behind(self, successor: Schedule, replaces: int, first: int) -> None:
         """A cancel came between a version and its successor: it holds, and is said behind the successor.
 
-        Not where a newer version came between them before the `first` cancel: that one was cancelled, this one replaced.
+        Not where a newer version came before the `first` cancel: then that one was cancelled, and this one replaced.
         """
         for fact in self._open.get(successor.key, ()):
             if fact.cancels(replaces, successor.due_ms) or fact.cancels_between(replaces, first):
