@@ -61,7 +61,12 @@ def test_several_schedules_topics_are_shared_by_several_replicas(install: Callab
         )
         messages = installation.wait_for(installation.target, 3 * len(keys))
         told = installation.wait_for(installation.history, 3 * len(keys))
+        fenced = [
+            replica.registry.get_sample_value("scheduler_transaction_failures_total", {"kind": "fenced"})
+            for replica in replicas
+        ]
 
+    assert fenced == [0, 0, 0]  # partitions of the same number in several topics are not each other's owners
     expected = Counter((key, topic.encode()) for key in keys for topic in installation.schedules_topics)
     for records in (messages, told):
         assert Counter((record["scheduler-key"], record["scheduler-topic"]) for record in records) == expected

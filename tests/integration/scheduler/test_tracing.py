@@ -18,6 +18,8 @@ from tests.support.schedules import clock, wait_until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import pytest
+
     from tests.support.schedules import Installation
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -76,19 +78,16 @@ def test_each_firing_with_a_trace_context_is_a_span(installation: Installation) 
     assert start_ms < due_ms <= span.start_time // 10**6 <= message.timestamp_ms <= span.end_time // 10**6 + 1
 
 
-def test_spans_reach_a_collector_at_the_latest_when_the_replica_stops(installation: Installation) -> None:
+def test_spans_reach_a_collector_at_the_latest_when_the_replica_stops(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     keys = [b"key-%d" % number for number in range(50)]
     with collector() as (address, received):
-        with replica_process(
-            installation,
-            OTEL_TRACES_EXPORTER="otlp",
-            OTEL_EXPORTER_OTLP_ENDPOINT=address,
-            OTEL_BSP_SCHEDULE_DELAY="60000",
-        ) as replica:
-            replica.wait_until_ready(1)
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", address)
+        monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "600000")
+        with installation.replica(otel_traces_exporter="otlp"):
             installation.write(*(installation.schedule(key, epoch=0, headers=CONTEXT) for key in keys))
             installation.fired(*keys)
-            assert replica.terminate() == 0
         resources = [resource for request in received for resource in request.resource_spans]
 
     spans = [span for resource in resources for scope in resource.scope_spans for span in scope.spans]
