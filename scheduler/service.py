@@ -14,11 +14,13 @@ from prometheus_client import CollectorRegistry
 from scheduler.api.server import ApiServer
 from scheduler.broker.checks import wait_for_topics
 from scheduler.broker.cluster import Cluster
+from scheduler.broker.observer import Observer, Observers
 from scheduler.broker.owner import Owner
 from scheduler.broker.publisher import Publisher
 from scheduler.broker.skew import SkewMeter
 from scheduler.broker.subscriber import Subscriber
 from scheduler.broker.targets import Targets
+from scheduler.broker.watch import TopicWatch
 from scheduler.clock import Clock, SystemClock
 from scheduler.engine.settlement import Place
 from scheduler.engine.targets import TargetPolicy
@@ -26,8 +28,11 @@ from scheduler.metrics import PartitionCollector, SchedulerMetrics
 from scheduler.runtime.kafka import consumer_conf, transactional_conf
 from scheduler.runtime.logs import fields
 from scheduler.runtime.metrics import MetricsServer
+from scheduler.tracing import open_tracing
 
 if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
+
     from scheduler.broker.owner import Standing
     from scheduler.runtime.settings import Settings
 
@@ -41,11 +46,26 @@ as long, for it walks millions of live schedules over and over and finds nothing
 class Scheduler:
     """One replica. `start` returns at once; `close` hands over and returns when everything is stopped."""
 
-    def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self, settings: Settings, *, clock: Clock | None = None, tracer_provider: TracerProvider | None = None
+    ) -> None:
+        """Connect to nothing yet.
+
+        Args:
+            settings: `Settings.load()` reads them from the environment.
+            clock: the machine's, unless a test knows better.
+            tracer_provider: of a program that has OpenTelemetry already; it wins over `OTEL_TRACES_EXPORTER`, and
+                remains the program's to shut down.
+
+        Raises:
+            ConfigurationError: OpenTelemetry is asked for and not installed.
+        """
         self._settings = settings
         self._clock = clock or SystemClock()
         self.registry = CollectorRegistry()
         self._metrics = SchedulerMetrics(self.registry)
+        self._tracing = open_tracing(settings) if tracer_provider is None else None
+        self._observer = self._observe(tracer_provider or self._tracing)
         self._client_id = f"scheduler-{socket.gethostname()}-{os.getpid()}"
         self._cluster = Cluster(settings, self._client_id)
         policy = TargetPolicy(
@@ -53,14 +73,16 @@ class Scheduler:
         )
         self._targets = Targets(policy, self._cluster, self._clock)
         self._skew = SkewMeter(self._cluster, settings.history_topic, self._clock, self._metrics.skew.set)
+        self._watch = TopicWatch(self._cluster, settings.schedules_topics, self._clock, self._metrics.partitions_added)
         self._subscriber = Subscriber(
             consumer_conf(settings, self._client_id, settings.group_id),
             settings.schedules_topics,
             self._make_owner,
             lambda topic, partition: self._cluster.owner(settings.group_id, topic, partition),
+            self._rebalanced,
             self._clock,
         )
-        self.registry.register(PartitionCollector(self.standings))
+        self.registry.register(PartitionCollector(self.standings, lambda: self._subscriber.lags))
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._main, name="reader", daemon=True)
         self._api: ApiServer | None = None
@@ -110,6 +132,8 @@ class Scheduler:
         if self._metrics_server is not None:
             self._metrics_server.close()
         self._api = self._metrics_server = None
+        if self._tracing is not None:
+            self._tracing.shutdown()  # exports what it still has
 
     def _main(self) -> None:
         try:
@@ -120,12 +144,24 @@ class Scheduler:
                 "started",
                 extra=fields(group=self._settings.group_id, topics=",".join(self._settings.schedules_topics)),
             )
-            threading.Thread(target=self._skew.run, args=(self._stop,), name="skew", daemon=True).start()
+            for watch, name in ((self._skew.run, "skew"), (self._watch.run, "watch")):
+                threading.Thread(target=watch, args=(self._stop,), name=name, daemon=True).start()
             self._subscriber.run(self._stop)
         except Exception as error:  # noqa: BLE001 - handed to whoever waits for `ended`
             self.failure = error
         finally:
             self.ended.set()
+
+    def _observe(self, tracer_provider: TracerProvider | None) -> Observer:
+        if tracer_provider is None:
+            return self._metrics
+        from scheduler.broker.spans import FiringSpans  # noqa: PLC0415 - needs a library that is an extra
+
+        return Observers(self._metrics, FiringSpans(tracer_provider))
+
+    def _rebalanced(self, event: str) -> None:
+        self._metrics.rebalanced(event)
+        self._watch.look()
 
     def _make_owner(self, topic: str, partition: int) -> Owner:
         settings = self._settings
@@ -137,7 +173,7 @@ class Scheduler:
             lambda: self._cluster.high_watermark(topic, partition),
             lambda: self._subscriber.is_ours(topic, partition),
             self._clock,
-            self._metrics,
+            self._observer,
             self._skew.committed,
             since_delta=settings.since_delta,
             target_grace_ms=settings.target_grace,

@@ -34,6 +34,7 @@ class ApiServer:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             self._socket.bind(address)
+            self._socket.listen()  # not only once the server's thread gets to it: the address is told below
         except OSError as error:
             self._socket.close()
             raise ConfigurationError(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from confluent_kafka import Message
 
+    from scheduler.broker.observer import Observer
     from scheduler.broker.publisher import Publisher
     from scheduler.broker.targets import Targets
     from scheduler.clock import Clock
@@ -58,22 +59,6 @@ class Standing(NamedTuple):
     paused: bool = False
     restore_seconds: float | None = None
     """How long the restore took; None until it is over."""
-
-
-class Observer(Protocol):
-    """Who wants to know; called from the owner's thread, never for each record."""
-
-    def settled(self, place: Place, batch: Sequence[Settlement], seconds: float, *, running_since_ms: int) -> None:
-        """A transaction is committed."""
-
-    def restored(self, place: Place, schedules: int, seconds: float) -> None:
-        """The partition fires from now on."""
-
-    def failed(self, place: Place, kind: Kind) -> None:
-        """A transaction did not end well."""
-
-    def accepted(self, place: Place, schedules: int) -> None:
-        """So many more versions were read and found sound."""
 
 
 class Courier(Protocol):
@@ -226,7 +211,6 @@ class Owner:
         if before is State.RESTORING:
             self._running_since_ms = self._clock.now_ms()
             self._restore_seconds = seconds
-            self._observer.restored(self.place, len(self.engine.pending), seconds)
             log.info("restored", extra=fields(**self._where, schedules=len(self.engine.pending), seconds=seconds))
         else:
             log.info("recovered", extra=fields(**self._where))
@@ -234,6 +218,7 @@ class Owner:
     def _fence(self) -> None:
         """Become the only one who can write, and learn up to where others may have written."""
         self.reading = False
+        started = self._clock.monotonic()
         for seconds in self._attempts():
             try:
                 self._publisher.open()
@@ -245,8 +230,10 @@ class Owner:
             except KafkaException as error:
                 failure = error.args[0].str()
             else:
+                self._observer.fenced(self.place, self._clock.monotonic() - started)
                 self.engine.fenced(mark)
                 break
+            self._observer.not_fenced(self.place)
             log.warning("cannot fence, trying again", extra=fields(**self._where, detail=failure))
             self._clock.wait(self._stop, seconds)
         self.reading = True

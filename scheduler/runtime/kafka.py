@@ -23,6 +23,8 @@ PARTITIONER = "murmur2_random"
 """Java's: the same key lands in the same partition whatever wrote it. librdkafka's own default does not."""
 
 HEARTBEAT_MS = 500
+METADATA_MS = 30_000
+"""Until partitions that were added to a schedules topic are noticed and fired from; 5 minutes by default."""
 
 log = logging.getLogger("kafka")
 
@@ -58,6 +60,7 @@ def consumer_conf(settings: Settings, client_id: str, group_id: str) -> Conf:
         # how long a broker that has nothing keeps a fetch waiting, and with it the news that the end is
         # reached: at the default of 500 a restore of an empty partition takes half a second longer
         "fetch.wait.max.ms": 100,
+        "topic.metadata.refresh.interval.ms": METADATA_MS,
         "partition.assignment.strategy": "cooperative-sticky",
         "session.timeout.ms": settings.session_timeout,
         # a member learns with a heartbeat that another has left: this bounds a planned hand-over

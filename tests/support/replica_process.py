@@ -112,9 +112,9 @@ class ReplicaProcess:
 
 
 @contextmanager
-def replica_process(installation: Installation) -> Iterator[ReplicaProcess]:
-    """A running replica; killed at the end if it has not ended by then."""
-    process = ReplicaProcess(installation.environment())
+def replica_process(installation: Installation, **environment: str) -> Iterator[ReplicaProcess]:
+    """A running replica, with other variables than the installation's; killed if it has not ended by the end."""
+    process = ReplicaProcess({**installation.environment(), **environment})
     try:
         yield process
     finally:
