@@ -124,3 +124,28 @@ def undeliverable(settlement: Settlement, reason: Reason, detail: str) -> Settle
         detail=detail,
         keeps_payload=not given_up_before,
     )
+
+
+def arrived(settlement: Settlement, due_ms: int, lateness_ms: int) -> Settlement:
+    """The same settlement where an occurrence of the version has been delivered before, and nothing tells of it yet.
+
+    Whatever is decided now (the version is too late by now, or cancelled since, or a later occurrence is the latest
+    one), that occurrence was fired. A recurring schedule goes on behind it: what came due since is decided next.
+    """
+    subject = settlement.subject
+    if not isinstance(subject, Schedule) or (settlement.outcome is Outcome.FIRED and settlement.due_ms == due_ms):
+        return settlement
+    successor, successor_due_ms = settlement.successor, settlement.successor_due_ms
+    if successor is subject and subject.rule is not None:
+        successor_due_ms = subject.rule.next_after(due_ms, due_ms) or 0
+        successor = successor if successor_due_ms else None
+    return replace(
+        settlement,
+        outcome=Outcome.FIRED,
+        due_ms=due_ms,
+        lateness_ms=lateness_ms,
+        successor=successor,
+        successor_due_ms=successor_due_ms,
+        reason=None,
+        detail=None,
+    )
