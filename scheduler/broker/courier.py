@@ -14,6 +14,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from scheduler.broker.failures import Kind, PublishError, kind, poison
 from scheduler.clock import Deadline
 from scheduler.runtime.kafka import DELIVERY_SECONDS
+from scheduler.schedule import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from scheduler.runtime.kafka import Conf
 
 Verdicts = list[PublishError | None]
+
+_OF_ONE = {Reason.TOO_LARGE, Reason.REFUSED}
+"""What a topic says of a message; anything else it says of every message."""
 
 FULL_SECONDS = 0.05
 """Between two tries to hand a message to a client whose queue is full."""
@@ -45,23 +49,36 @@ class Courier:
         An error with a `reason` will not pass; one without may, and its message may arrive yet. Takes
         `DELIVERY_SECONDS` and little more.
         """
-        if not outs:
-            return []
+        silence = PublishError(Kind.RETRIABLE, f"not acknowledged within {DELIVERY_SECONDS:g} s")
+        verdicts: Verdicts = [silence] * len(outs)
+        deadline = Deadline(self._clock, DELIVERY_SECONDS + REPORT_SECONDS)
+        self._doubtful = False
+        groups: list[Sequence[int]] = [range(len(outs))]
+        while groups and not deadline.passed and not self._doubtful:
+            group = groups.pop(0)
+            self._deliver(outs, group, verdicts, deadline)
+            groups += _halves(outs, group, verdicts)
+        for number in (number for group in groups for number in group):
+            verdicts[number] = silence
+        if self._doubtful:
+            # requests that nobody answers hold back whatever the same client sends next
+            self.close()
+        return verdicts
+
+    def _deliver(self, outs: Sequence[Out], group: Sequence[int], verdicts: Verdicts, deadline: Deadline) -> None:
+        if not group:
+            return
         try:
             producer = self._producer = self._producer or Producer(self._conf)
         except KafkaException as error:
-            return [_failure(error.args[0])] * len(outs)
-        deadline = Deadline(self._clock, DELIVERY_SECONDS + REPORT_SECONDS)
-        silence = PublishError(Kind.RETRIABLE, f"not acknowledged within {DELIVERY_SECONDS:g} s")
-        verdicts: Verdicts = [silence] * len(outs)
-        self._doubtful = False
-        for number, out in enumerate(outs):
-            self._hand_over(producer, out, verdicts, number, deadline)
-        if producer.flush(deadline.remaining()) or self._doubtful:
-            # requests that nobody answers hold back whatever the same client sends next
-            del producer
-            self.close()
-        return verdicts
+            failure = self._judged(error.args[0])
+            for number in group:
+                verdicts[number] = failure
+            return
+        for number in group:
+            self._hand_over(producer, outs[number], verdicts, number, deadline)
+        if producer.flush(deadline.remaining()):
+            self._doubtful = True
 
     def _hand_over(self, producer: Producer, out: Out, verdicts: Verdicts, number: int, deadline: Deadline) -> None:
         place = {} if out.partition is None else {"partition": out.partition}
@@ -91,6 +108,21 @@ class Courier:
         if self._producer is not None:
             self._producer.purge()
             self._producer = None
+
+
+def _halves(outs: Sequence[Out], group: Sequence[int], verdicts: Verdicts) -> list[Sequence[int]]:
+    """What has to be tried again: a topic refuses messages together, and one of them may be to blame for it."""
+    refused: dict[str, list[int]] = {}
+    for number in group:
+        verdict = verdicts[number]
+        if verdict is not None and verdict.reason in _OF_ONE:
+            refused.setdefault(outs[number].topic, []).append(number)
+    halves: list[Sequence[int]] = []
+    for numbers in refused.values():
+        if len(numbers) > 1:
+            middle = len(numbers) // 2
+            halves += [numbers[:middle], numbers[middle:]]
+    return halves
 
 
 def _failure(error: KafkaError) -> PublishError:

@@ -6,7 +6,6 @@ import logging
 import math
 import threading
 from contextlib import suppress
-from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -19,7 +18,16 @@ from scheduler.broker.targets import Patience
 from scheduler.engine.life import State
 from scheduler.engine.occurrence import oldest
 from scheduler.engine.partition import PartitionEngine
-from scheduler.engine.settlement import Settlement, arrived, bookkeeping, delivery, records, undeliverable
+from scheduler.engine.settlement import (
+    Settlement,
+    Told,
+    arrived,
+    bookkeeping,
+    delivery,
+    records,
+    refused,
+    undeliverable,
+)
 from scheduler.runtime.logs import fields
 from scheduler.schedule import Outcome, Reason, Schedule
 
@@ -145,7 +153,8 @@ class Owner:
         self._limit = MAX_BATCH
         self._failures = 0
         """Transactions that failed in a row for no fault of a record."""
-        self._condemned: dict[tuple[bytes | None, int], list[tuple[Reason, str]]] = {}
+        self._condemned: dict[tuple[bytes | None, int], list[tuple[Reason, str, frozenset[str]]]] = {}
+        """Settlements (key, what they replace) of which a record was refused: why, and by which topics."""
         self._stop = threading.Event()
         self._running_since_ms = 0
         self._restore_seconds: float | None = None
@@ -417,8 +426,7 @@ class Owner:
     def _deliverable(self, settlement: Settlement, now_ms: int) -> Settlement | None:
         """The settlement as it can be delivered; None where it has to wait."""
         subject = settlement.subject
-        told = self._arrived.get(_version(settlement)) if self._arrived and settlement.outcome is not None else None
-        if told is not None:
+        if self._arrived and settlement.outcome is not None and (told := self._arrived.get(_version(settlement))):
             settlement = arrived(settlement, *told)
         elif settlement.outcome is Outcome.FIRED and isinstance(subject, Schedule):
             obstacle = self._targets.obstacle(subject.target_topic, subject.target_partition)
@@ -426,10 +434,7 @@ class Owner:
                 return self._held_up(settlement, subject, obstacle, now_ms)
         if self._condemned:
             for verdict in self._condemned.get((subject.key, settlement.replaces), ()):
-                if told is None:
-                    settlement = undeliverable(settlement, *verdict)
-                else:  # it has arrived, and the history cannot take its payload
-                    settlement = replace(settlement, keeps_payload=False, reason=verdict[0], detail=verdict[1])
+                settlement = refused(settlement, *verdict, self.place)
         return settlement
 
     def _held_up(self, settlement: Settlement, subject: Schedule, obstacle: Obstacle, now_ms: int) -> Settlement | None:
@@ -468,17 +473,27 @@ class Owner:
         theirs = error.unanswered - ours
         if theirs and (theirs == error.unanswered or self._targets.ailing(theirs)):
             self._targets.suspect(theirs)
-        elif error.reason is Reason.NOT_AUTHORIZED and self._targets.ailing(topics):
-            pass  # the cluster says which of the topics it is
-        elif error.reason is not None:
+        elif error.reason is Reason.NOT_AUTHORIZED and not error.refused & ours and self._targets.ailing(topics):
+            pass  # the cluster says of which of them, before the next delivery
+        elif error.reason is not None and (error.reason is not Reason.NOT_AUTHORIZED or error.refused - ours):
             self._limit = max(1, len(batch) // 2)
             if len(batch) == 1:
-                place = (batch[0].subject.key, batch[0].replaces)
-                self._condemned.setdefault(place, []).append((error.reason, str(error)))
+                # with a courier, a transaction holds nothing for a target
+                topics_refused = error.refused or frozenset(() if self._courier is None else ours)
+                self._condemn(batch[0], error.reason, str(error), topics_refused)
         else:
             self._failures += 1
             self._clock.wait(self._stop, BACKOFF_SECONDS[min(self._failures, len(BACKOFF_SECONDS)) - 1])
         self._recover()
+
+    def _condemn(self, settlement: Settlement, reason: Reason, detail: str, topics: frozenset[str]) -> None:
+        verdicts = self._condemned.setdefault((settlement.subject.key, settlement.replaces), [])
+        verdicts.append((reason, detail, topics))
+        if settlement.told is Told.BARE:
+            log.error(
+                "no record of how it ends fits in the history",
+                extra=fields(**self._where, offset=settlement.replaces, outcome=settlement.outcome, detail=detail),
+            )
 
 
 def _version(settlement: Settlement) -> tuple[bytes, int]:

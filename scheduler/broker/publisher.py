@@ -35,6 +35,8 @@ ABORT_SECONDS = 1.0
 _SLOW = {KafkaError._TIMED_OUT, KafkaError._MSG_TIMED_OUT, KafkaError.REQUEST_TIMED_OUT}  # noqa: SLF001
 _CONSEQUENCES = {KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT}  # noqa: SLF001 - librdkafka's public codes
 """Errors of records that failed only because another one did."""
+_OVER = {FATAL, KafkaError._STATE}  # noqa: SLF001 - librdkafka's public codes
+"""What a producer says of the next record once a transaction has failed: not why it did."""
 _UNANSWERED = _SLOW | _CONSEQUENCES
 
 
@@ -105,8 +107,7 @@ class Publisher:
             self.close()
             raise failure
 
-    @staticmethod
-    def _produce(producer: Producer, outs: Iterable[Out]) -> None:
+    def _produce(self, producer: Producer, outs: Iterable[Out]) -> None:
         produce = producer.produce
         for topic, partition, key, value, headers in outs:
             while True:
@@ -117,11 +118,16 @@ class Publisher:
                         produce(topic, value, key, partition, headers=headers)
                 except BufferError:
                     producer.poll(0.05)  # the local queue is full: let some of it go out
+                except KafkaException as error:
+                    if poison(error.args[0]) is not None:
+                        self._refused.add(topic)
+                    raise
                 else:
                     break
 
     def _failure(self, producer: Producer, error: KafkaError) -> PublishError:
-        fault = _fatal_cause(producer) if error.code() == FATAL else error
+        fault = _first_cause(producer) if error.code() in _OVER else error
+        producer.poll(0)  # reports what was refused so far
         cause = self._cause(fault)
         reason = poison(cause)
         if reason is not None:
@@ -162,8 +168,8 @@ class Publisher:
             self._producer = None
 
 
-def _fatal_cause(producer: Producer) -> KafkaError:
-    """Why a producer has failed for good (it is fenced, say): only the end of a transaction tells; it sends nothing."""
+def _first_cause(producer: Producer) -> KafkaError:
+    """Why a transaction, or a producer for good, has failed (it is fenced, say): only its end tells, unsent."""
     try:
         producer.commit_transaction(0)
     except KafkaException as error:

@@ -156,6 +156,9 @@ class Targets:
             found = self._ask(topic, needed)
         except KafkaException as error:
             return self._silent(error.args[0])
+        if silence:
+            log.info("the cluster of the targets answers again")
+            self._silence = (0.0, "")
         if found is None:
             self._troubles.pop((topic, needed), None)
             return None
@@ -170,7 +173,8 @@ class Targets:
 
     def _silent(self, error: KafkaError) -> Obstacle:
         """Nothing is known of any topic: none is asked for again for a while."""
-        log.warning("the cluster of the targets does not answer", extra=fields(detail=error.str()))
+        if not self._silence[1]:
+            log.warning("the cluster of the targets does not answer", extra=fields(detail=error.str()))
         self._silence = (self._clock.monotonic() + SILENCE_SECONDS, error.str())
         return Obstacle(Reason.UNAVAILABLE, error.str(), Patience.ENDLESS, SILENCE_SECONDS)
 
