@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from scheduler.api.server import ApiServer
 from scheduler.broker.checks import wait_for_topics
 from scheduler.broker.cluster import Cluster
+from scheduler.broker.courier import Courier
 from scheduler.broker.observer import Observer, Observers
 from scheduler.broker.owner import Owner
 from scheduler.broker.publisher import Publisher
@@ -25,7 +26,7 @@ from scheduler.clock import Clock, SystemClock
 from scheduler.engine.settlement import Place
 from scheduler.engine.targets import TargetPolicy
 from scheduler.metrics import PartitionCollector, SchedulerMetrics
-from scheduler.runtime.kafka import consumer_conf, transactional_conf
+from scheduler.runtime.kafka import check_target, consumer_conf, courier_conf, transactional_conf
 from scheduler.runtime.logs import fields
 from scheduler.runtime.metrics import MetricsServer
 from scheduler.tracing import open_tracing
@@ -71,7 +72,10 @@ class Scheduler:
         policy = TargetPolicy(
             frozenset(settings.schedules_topics), settings.history_topic, frozenset(settings.allowed_targets)
         )
-        self._targets = Targets(policy, self._cluster, self._clock)
+        check_target(settings)
+        self._elsewhere = bool(settings.target_bootstrap_servers)
+        targets = Cluster(settings, self._client_id, elsewhere=True) if self._elsewhere else self._cluster
+        self._targets = Targets(policy, targets, self._clock)
         self._skew = SkewMeter(self._cluster, settings.history_topic, self._clock, self._metrics.skew.set)
         self._watch = TopicWatch(self._cluster, settings.schedules_topics, self._clock, self._metrics.partitions_added)
         self._subscriber = Subscriber(
@@ -177,4 +181,7 @@ class Scheduler:
             self._skew.committed,
             since_delta=settings.since_delta,
             target_grace_ms=settings.target_grace,
+            courier=Courier(courier_conf(settings, self._client_id), self._clock) if self._elsewhere else None,
+            # nobody else has it before the group has missed our heartbeats for as long as a session
+            proof_seconds=settings.session_timeout / 2000,
         )

@@ -76,6 +76,7 @@ REPORTED = frozenset({TIMESTAMP, KEY, TOPIC, FIRE_ID, OUTCOME, REASON, REASON_DE
 """What the scheduler adds to what it writes; on a schedule record they say nothing and are dropped,
 so that a consumer may send a fired message back with all its headers."""
 
+BARE_DETAIL = 200
 DEFAULT_RECURRING_GRACE_MS = 60_000
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
 _WHOLE = re.compile(r"[0-9]{1,18}", re.ASCII)
@@ -334,6 +335,18 @@ def rejected_headers(rejected: Rejected, topic: str) -> list[Header]:
         (OUTCOME, Outcome.REJECTED.value.encode()),
     ]
     return _with_reason(headers, rejected.reason, rejected.detail)
+
+
+def bare_headers(
+    subject: Schedule | Rejected, due_ms: int, outcome: Outcome, reason: str | None, detail: str | None
+) -> list[Header]:
+    """Headers of a history record that can hold nothing of what the customer chose but the key."""
+    headers: list[Header] = [(OUTCOME, outcome.value.encode())]
+    if isinstance(subject, Rejected):
+        reason, detail = subject.reason, subject.detail
+    else:
+        headers = [(TARGET_TOPIC, subject.target_topic.encode()), (EPOCH, format_epoch(due_ms)), *headers]
+    return _with_reason(headers, reason, None if detail is None else detail[:BARE_DETAIL])
 
 
 def _with_reason(headers: list[Header], reason: str | None, detail: str | None) -> list[Header]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AclOperation, AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
 
-from scheduler.runtime.kafka import common_conf
+from scheduler.runtime.kafka import common_conf, courier_conf
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,11 +24,27 @@ ELECTION_TRIES = 50
 _NO_LEADER = {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE}
 
 
-class Cluster:
-    """An admin connection; every method raises `KafkaException` where the cluster does not answer."""
+class Health(NamedTuple):
+    """What the brokers say of a topic that exists."""
 
-    def __init__(self, settings: Settings, client_id: str) -> None:
-        self._admin = AdminClient(common_conf(settings, client_id))
+    forbidden: bool = False
+    """Whether we may not write to it."""
+    ailment: str | None = None
+    """Why it cannot take anything now, as far as they tell; None where it can."""
+
+
+class Cluster:
+    """An admin connection; every method raises `KafkaException` where the cluster does not answer.
+
+    Args:
+        settings: where it is.
+        client_id: who asks.
+        elsewhere: the cluster of TARGET_BOOTSTRAP_SERVERS rather than that of the schedules.
+    """
+
+    def __init__(self, settings: Settings, client_id: str, *, elsewhere: bool = False) -> None:
+        # the properties of the producer that will deliver there: what it would refuse is refused at the start
+        self._admin = AdminClient((courier_conf if elsewhere else common_conf)(settings, client_id))
 
     def topics(self, seconds: float = REQUEST_SECONDS) -> dict[str, int]:
         """Every topic and its number of partitions."""
@@ -37,38 +54,49 @@ class Cluster:
             if topic.error is None
         }
 
-    @property
+    @cached_property
     def embedded(self) -> bool:
         """Whether it is the client's own mock cluster, which knows no settings and no groups to describe."""
         return str(self._admin.list_topics(timeout=REQUEST_SECONDS).cluster_id).startswith("mockCluster")
 
-    def partitions(self, topic: str) -> int | None:
+    def partitions(self, topic: str, seconds: float = REQUEST_SECONDS) -> int | None:
         """How many partitions a topic has; None where there is none of that name.
 
         A broker that creates topics on first use does so now.
         """
-        found = self._admin.list_topics(topic, timeout=REQUEST_SECONDS).topics[topic]
+        found = self._admin.list_topics(topic, timeout=seconds).topics[topic]
         if found.error is None:
             return len(found.partitions)
         if found.error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_EXCEPTION):
             return None
         raise KafkaException(found.error)
 
-    def ailment(self, topic: str) -> str | None:
-        """Why an existing topic cannot be written to now, as far as its metadata tells; None where it can."""
-        partitions = self._admin.list_topics(topic, timeout=REQUEST_SECONDS).topics[topic].partitions
-        leaderless = sorted(number for number, each in partitions.items() if each.leader < 0)
+    def health(self, topic: str, seconds: float = REQUEST_SECONDS) -> Health:
+        """Whether an existing topic can be written to, as far as the brokers tell without a try."""
+        if self.embedded:
+            return Health()  # its topics are always well, and it cannot be asked
+        answers = self._admin.describe_topics(
+            TopicCollection([topic]), include_authorized_operations=True, request_timeout=seconds
+        )
+        found = _result(answers[topic])
+        # a broker that cannot tell says nothing; one without an authorizer says everything
+        if found.authorized_operations and AclOperation.WRITE not in found.authorized_operations:
+            return Health(forbidden=True)
+        leaderless = [str(each.id) for each in found.partitions if each.leader is None or each.leader.id < 0]
         if leaderless:
-            return f"{topic}: no leader for partition {', '.join(map(str, leaderless))}"
-        needed = self._min_in_sync(topic)
-        short = sorted(number for number, each in partitions.items() if len(each.isrs) < needed)
+            return Health(ailment=f"{topic}: no leader for partition {', '.join(leaderless)}")
+        short = [each for each in found.partitions if len(each.isr) < len(each.replicas)]
+        needed = self._min_in_sync(topic, seconds) if short else 0
+        # a broker asks for no more replicas in sync than there are
+        short = [each for each in short if len(each.isr) < min(needed, len(each.replicas))]
         if short:
-            return f"{topic}: fewer than {needed} replicas in sync for partition {', '.join(map(str, short))}"
-        return None
+            where = ", ".join(str(each.id) for each in short)
+            return Health(ailment=f"{topic}: fewer than {needed} replicas in sync for partition {where}")
+        return Health()
 
-    def _min_in_sync(self, topic: str) -> int:
+    def _min_in_sync(self, topic: str, seconds: float) -> int:
         try:
-            return int(self.config(topic).get("min.insync.replicas", "1"))
+            return int(self.config(topic, seconds).get("min.insync.replicas", "1"))
         except KafkaException:
             return 1  # describing it is a right of its own, which a scheduler may lack
 
@@ -136,10 +164,10 @@ class Cluster:
                 outcome[name] = error.args[0]
         return outcome
 
-    def config(self, topic: str) -> dict[str, str]:
+    def config(self, topic: str, seconds: float = REQUEST_SECONDS) -> dict[str, str]:
         """The settings in force for a topic."""
         resource = ConfigResource(ResourceType.TOPIC, topic)
-        answer = self._admin.describe_configs([resource], request_timeout=REQUEST_SECONDS)[resource]
+        answer = self._admin.describe_configs([resource], request_timeout=seconds)[resource]
         return {name: str(entry.value) for name, entry in _result(answer).items()}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -17,7 +18,16 @@ from scheduler.broker.targets import Patience
 from scheduler.engine.life import State
 from scheduler.engine.occurrence import oldest
 from scheduler.engine.partition import PartitionEngine
-from scheduler.engine.settlement import Settlement, bookkeeping, delivery, records, undeliverable
+from scheduler.engine.settlement import (
+    Settlement,
+    Told,
+    arrived,
+    bookkeeping,
+    delivery,
+    records,
+    refused,
+    undeliverable,
+)
 from scheduler.runtime.logs import fields
 from scheduler.schedule import Outcome, Reason, Schedule
 
@@ -28,7 +38,7 @@ if TYPE_CHECKING:
 
     from scheduler.broker.observer import Observer
     from scheduler.broker.publisher import Publisher
-    from scheduler.broker.targets import Targets
+    from scheduler.broker.targets import Obstacle, Targets
     from scheduler.clock import Clock
     from scheduler.engine.settlement import Out, Place
 
@@ -38,6 +48,7 @@ MAX_WAIT_SECONDS = 0.5
 """The wall clock may jump: nobody sleeps through more than this."""
 MAX_BACKLOG = 50_000
 """Records read but not applied; the reader waits while there are more."""
+TOPICS_SHOWN = 5
 UNANSWERED_MS = 500
 """Before a message that another cluster did not acknowledge is tried again."""
 REQUEST_PAUSE_SECONDS = 0.001
@@ -91,6 +102,7 @@ class Owner:
         since_delta: int | None = None,
         target_grace_ms: int = 0,
         courier: Courier | None = None,
+        proof_seconds: float = 0.0,
     ) -> None:
         self.place = place
         self.engine = PartitionEngine()
@@ -112,8 +124,12 @@ class Owner:
         self._since_delta = since_delta
         self._target_grace_ms = target_grace_ms
         self._courier = courier
-        self._arrived: set[tuple[bytes, int, int]] = set()
-        """Key, offset and due time of what the courier has delivered and the log does not say yet."""
+        self._arrived: dict[tuple[bytes, int], tuple[int, int]] = {}
+        """Versions (key, offset) of which the courier has delivered an occurrence (due time, lateness) that the log
+        does not tell of yet."""
+        self._proof_seconds = proof_seconds
+        self._proven = -math.inf
+        """When it was last sure (monotonic) that the partition is ours."""
         self._inbox: SimpleQueue[Sequence[Message]] = SimpleQueue()
         self.requests = Requests(lambda: self._inbox.put(()))
         self._given = 0
@@ -122,7 +138,8 @@ class Owner:
         self._limit = MAX_BATCH
         self._failures = 0
         """Transactions that failed in a row for no fault of a record."""
-        self._condemned: dict[tuple[bytes | None, int], list[tuple[Reason, str]]] = {}
+        self._condemned: dict[tuple[bytes | None, int], list[tuple[Reason, str, frozenset[str]]]] = {}
+        """Settlements (key, what they replace) of which a record was refused: why, and by which topics."""
         self._stop = threading.Event()
         self._running_since_ms = 0
         self._restore_seconds: float | None = None
@@ -213,6 +230,11 @@ class Owner:
             self._restore_seconds = seconds
             log.info("restored", extra=fields(**self._where, schedules=len(self.engine.pending), seconds=seconds))
         else:
+            self._arrived = {
+                (key, offset): told
+                for (key, offset), told in self._arrived.items()
+                if self.engine.pending.offset_of(key) == offset
+            }
             log.info("recovered", extra=fields(**self._where))
 
     def _fence(self) -> None:
@@ -313,7 +335,7 @@ class Owner:
             if not batch:
                 self.requests.committed(batch)
                 return
-            self._publisher.publish(self._records(batch))
+            self._publisher.publish(self._records(batch), lambda: self._targets.ailing(_target_topics(batch)))
         except KafkaException as error:
             self._failed(taken, PublishError(Kind.RETRIABLE, error.args[0].str()))
         except PublishError as error:
@@ -322,15 +344,19 @@ class Owner:
             self._on_commit()
             self.engine.committed(batch)
             self.requests.committed(batch)
-            if self._arrived:
-                self._arrived.difference_update(map(_occurrence, batch))
+            self._proven = self._clock.monotonic()
             self._failures = 0
             self._limit = min(MAX_BATCH, self._limit * 2)
-            if self._condemned:
-                for settlement in batch:
-                    self._condemned.pop((settlement.subject.key, settlement.replaces), None)
+            if self._arrived or self._condemned:
+                self._told_of(batch)
             seconds = self._clock.monotonic() - started
             self._observer.settled(self.place, batch, seconds, running_since_ms=self._running_since_ms)
+
+    def _told_of(self, batch: Sequence[Settlement]) -> None:
+        for settlement in batch:
+            subject = settlement.subject
+            self._condemned.pop((subject.key, settlement.replaces), None)
+            self._arrived.pop((subject.key or b"", subject.offset), None)
 
     def _records(self, batch: Sequence[Settlement]) -> Iterator[Out]:
         place = self.place
@@ -341,45 +367,81 @@ class Owner:
     def _deliver(self, courier: Courier, batch: list[Settlement], now_ms: int) -> list[Settlement]:
         """Deliver first, to another cluster; what is left is told at home, so that nothing is lost in between."""
         places = [(index, out) for index, each in enumerate(batch) if (out := self._undelivered(each)) is not None]
+        if not places:
+            return batch
+        self._prove()
         settled: list[Settlement | None] = list(batch)
-        failed: list[str] = []
+        failed: dict[str, PublishError] = {}
         for (index, out), error in zip(places, courier.deliver([out for _, out in places]), strict=True):
             settlement = batch[index]
             if error is None:
-                self._arrived.add(_occurrence(settlement))
+                subject = settlement.subject
+                if isinstance(subject, Schedule) and settlement.due_ms >= subject.due_ms:
+                    # an earlier one was asked for out of turn: who asked is told, it is not tried again
+                    self._arrived[subject.key, subject.offset] = (settlement.due_ms, settlement.lateness_ms)
             elif error.reason is not None:
                 settled[index] = undeliverable(settlement, error.reason, str(error))
             else:
-                failed.append(out.topic)
+                failed[out.topic] = error
                 self.engine.postpone(settlement, now_ms + UNANSWERED_MS)
                 settled[index] = None
         if failed:
-            self._observer.failed(self.place, Kind.RETRIABLE)
-            self._targets.suspect(set(failed))
-            self._targets.forget()
+            error = next(iter(failed.values()))
+            self._observer.failed(self.place, error.kind)
+            topics = ",".join(sorted(failed)[:TOPICS_SHOWN])
+            log.warning("not delivered", extra=fields(**self._where, targets=topics, detail=str(error)))
+            self._targets.suspect(failed)
         return [settlement for settlement in settled if settlement is not None]
+
+    def _prove(self) -> None:
+        """Make sure that we are the owner, unless that is known from a moment ago.
+
+        No fence holds at another cluster: a process that was frozen meanwhile would deliver from what it remembers.
+        """
+        if self._clock.monotonic() - self._proven < self._proof_seconds:
+            return
+        asked = self._clock.monotonic()
+        if not self._is_ours():
+            raise PublishError(Kind.ABORTABLE, "the group has given the partition to another")
+        self._proven = asked
 
     def _undelivered(self, settlement: Settlement) -> Out | None:
         out = delivery(settlement, self.place)
-        return None if out is None or _occurrence(settlement) in self._arrived else out
+        if out is None or self._arrived.get(_version(settlement), (None,))[0] == settlement.due_ms:
+            return None
+        return out
 
     def _deliverable(self, settlement: Settlement, now_ms: int) -> Settlement | None:
         """The settlement as it can be delivered; None where it has to wait."""
         subject = settlement.subject
-        if settlement.outcome is Outcome.FIRED and isinstance(subject, Schedule):
+        if self._arrived and settlement.outcome is not None and (told := self._arrived.get(_version(settlement))):
+            settlement = arrived(settlement, *told)
+        elif settlement.outcome is Outcome.FIRED and isinstance(subject, Schedule):
             obstacle = self._targets.obstacle(subject.target_topic, subject.target_partition)
             if obstacle is not None:
-                # from when it could first be delivered: what was due during a stop gets its grace as well
-                since_ms = max(subject.due_ms, subject.timestamp_ms, self._running_since_ms)
-                passes = obstacle.patience is Patience.GRACE and now_ms - since_ms < self._target_grace_ms
-                if passes or obstacle.patience is Patience.ENDLESS:
-                    self.engine.postpone(settlement, now_ms + max(1, int(obstacle.retry_seconds * 1000)))
-                    return None
-                return undeliverable(settlement, obstacle.reason, obstacle.detail)
+                return self._held_up(settlement, subject, obstacle, now_ms)
         if self._condemned:
             for verdict in self._condemned.get((subject.key, settlement.replaces), ()):
-                settlement = undeliverable(settlement, *verdict)
+                settlement = refused(settlement, *verdict, self.place)
         return settlement
+
+    def _held_up(self, settlement: Settlement, subject: Schedule, obstacle: Obstacle, now_ms: int) -> Settlement | None:
+        # from when it could first be delivered: what was due during a stop gets its grace as well
+        given_up_ms = max(subject.due_ms, subject.timestamp_ms, self._running_since_ms) + self._target_grace_ms
+        wait_ms = max(1, math.ceil(obstacle.retry_seconds * 1000))
+        if obstacle.patience is Patience.GRACE:
+            if now_ms >= given_up_ms:
+                # once more, for a topic that was made after the last look
+                again = self._targets.obstacle(subject.target_topic, subject.target_partition, given_up_ms)
+                if again is None:
+                    return settlement
+                obstacle = again
+            wait_ms = min(wait_ms, max(1, given_up_ms - now_ms))
+        waits = obstacle.patience is Patience.GRACE and now_ms < given_up_ms
+        if waits or obstacle.patience is Patience.ENDLESS:
+            self.engine.postpone(settlement, now_ms + wait_ms)
+            return None
+        return undeliverable(settlement, obstacle.reason, obstacle.detail)
 
     def _failed(self, batch: Sequence[Settlement], error: PublishError) -> None:
         """Nobody knows what became of the batch: find out, and if a record is at fault, which one."""
@@ -391,24 +453,44 @@ class Owner:
         self.engine.uncertain(batch)
         self.requests.uncertain(str(error))
         self._stand()
-        self._targets.forget()
+        topics = _target_topics(batch)
+        self._targets.forget(topics)
         if error.kind is Kind.FENCED:
             raise error
         ours = {self.place.topic, self.place.history_topic, self.place.dead_letter_topic}
-        if error.unanswered and not error.unanswered & ours:
-            self._targets.suspect(error.unanswered)
-            self._recover()
-            return
-        if error.reason is not None:
+        theirs = error.unanswered - ours
+        if theirs and (theirs == error.unanswered or self._targets.ailing(theirs)):
+            self._targets.suspect(theirs)
+        elif error.reason is Reason.NOT_AUTHORIZED and not error.refused & ours and self._targets.ailing(topics):
+            pass  # the cluster says of which of them, before the next delivery
+        elif error.reason is not None and (error.reason is not Reason.NOT_AUTHORIZED or error.refused - ours):
             self._limit = max(1, len(batch) // 2)
             if len(batch) == 1:
-                place = (batch[0].subject.key, batch[0].replaces)
-                self._condemned.setdefault(place, []).append((error.reason, str(error)))
+                # with a courier, a transaction holds nothing for a target
+                topics_refused = error.refused or frozenset(() if self._courier is None else ours)
+                self._condemn(batch[0], error.reason, str(error), topics_refused)
         else:
             self._failures += 1
             self._clock.wait(self._stop, BACKOFF_SECONDS[min(self._failures, len(BACKOFF_SECONDS)) - 1])
         self._recover()
 
+    def _condemn(self, settlement: Settlement, reason: Reason, detail: str, topics: frozenset[str]) -> None:
+        verdicts = self._condemned.setdefault((settlement.subject.key, settlement.replaces), [])
+        verdicts.append((reason, detail, topics))
+        if settlement.told is Told.BARE:
+            log.error(
+                "no record of how it ends fits in the history",
+                extra=fields(**self._where, offset=settlement.replaces, outcome=settlement.outcome, detail=detail),
+            )
 
-def _occurrence(settlement: Settlement) -> tuple[bytes, int, int]:
-    return settlement.subject.key or b"", settlement.subject.offset, settlement.due_ms
+
+def _version(settlement: Settlement) -> tuple[bytes, int]:
+    return settlement.subject.key or b"", settlement.subject.offset
+
+
+def _target_topics(batch: Sequence[Settlement]) -> set[str]:
+    return {
+        settlement.subject.target_topic
+        for settlement in batch
+        if settlement.outcome is Outcome.FIRED and isinstance(settlement.subject, Schedule)
+    }
