@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaException
@@ -144,11 +145,16 @@ def only(key: bytes, found: Sequence[Stored], topics: Sequence[str]) -> Stored:
     """
     name = display(key)
     if not found:
-        raise NotFoundError(
-            f"{name}: no such schedule is in force on {', '.join(topics)}; "
-            f"what became of it: scheduler history --key {name}"
-        )
+        raise NotFoundError(not_found(name, topics))
     if len(found) > 1:
         places = ", ".join(f"{each.topic} partition {each.partition}" for each in found)
-        raise InputError(f"{name} stands in {len(found)} places ({places}); choose one")
+        raise InputError(f"{name} stands in {len(found)} places: {places}; choose one (--topic, --partition)")
     return found[0]
+
+
+def not_found(name: str, topics: Sequence[str]) -> str:
+    """What to say of a schedule that is not in force."""
+    return (
+        f"{name}: no such schedule is in force on {', '.join(topics)}; what became of it: "
+        f"scheduler history --key {shlex.quote(name)}"
+    )
