@@ -215,13 +215,10 @@ def _group(facts: Facts, settings: Settings) -> Iterator[Finding]:
         )
         return
     members = group.members if not isinstance(group, Forbidden) else 0
-    partitions = sum(
-        len(topic.partitions)
-        for topic in map(facts.topics.get, settings.schedules_topics)
-        if isinstance(topic, TopicFacts)
-    )
+    topics = [facts.topics.get(name) for name in settings.schedules_topics]
+    partitions = sum(len(topic.partitions) for topic in topics if isinstance(topic, TopicFacts))
     seen = f"{members} replica{'' if members == 1 else 's'} for {partitions} partitions"
-    if members > partitions:
+    if members > partitions and all(isinstance(topic, TopicFacts) for topic in topics):
         yield Finding(WARNING, check, seen, "some have nothing to do; they take over when others end")
     else:
         yield Finding(OK, check, seen)
