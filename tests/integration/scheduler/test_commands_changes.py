@@ -164,6 +164,20 @@ def test_changes_wait_for_their_outcome(installation: Installation) -> None:
     assert (message["scheduler-key"], message["trace"]) == (b"c", b"7")
 
 
+def test_a_recurring_one_is_cancelled_while_it_fires(installation: Installation) -> None:
+    """Its firings are no answer to the cancel."""
+    installation.write(installation.schedule(b"a", cron="@every 300ms", due_ms=clock.now_ms()))
+    with installation.replica():
+        installation.wait_for(installation.history)
+        assert run(installation, "cancel", "a", "--wait") == (0, "a: cancelled\n")
+        installation.write(installation.schedule(b"afterwards", delay="700ms"))
+        installation.fired(b"afterwards")
+
+    told = [outcome for key, outcome in outcomes(installation) if key == b"a"]
+    assert told[-1] == b"cancelled"
+    assert told.count(b"cancelled") == 1
+
+
 def test_changes_need_no_replica(installation: Installation) -> None:
     """They stand in the log, and a replica that starts later acts on them."""
     now_ms = clock.now_ms()
