@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from scheduler import wire
 from scheduler.clock import rfc3339
+from scheduler.headers import read_headers
 from scheduler.instants import epoch_ms
-from scheduler.records import read_headers
 from scheduler.schedule import Outcome, display
 
 if TYPE_CHECKING:

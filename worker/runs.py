@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from scheduler import wire
 from scheduler.clock import rfc3339
 from scheduler.errors import InputError
+from scheduler.headers import read_headers
 from scheduler.instants import LATEST_MS, epoch_ms, parse_instant
 from scheduler.job import Job
-from scheduler.records import read_headers
 from scheduler.schedule import display
 
 if TYPE_CHECKING:

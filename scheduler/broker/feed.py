@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaError
 
-from scheduler.records import read_headers
+from scheduler.headers import read_headers
 
 if TYPE_CHECKING:
     from confluent_kafka import Message
