@@ -12,6 +12,8 @@ from tests.support.clocks import ClockAt
 from tests.support.schedules import clock, wait_until_pending
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.support.records import Put, Record
     from tests.support.schedules import Installation
 
@@ -179,8 +181,11 @@ def test_what_was_missed_fires_first_in_order_of_due_time_and_what_is_live_still
         assert due_ms(message) <= message.timestamp_ms < max(due_ms(message), running_ms) + PROMPT_MS
 
 
-def test_a_steady_stream_keeps_no_restore_from_its_end(installation: Installation) -> None:
+def test_a_steady_stream_keeps_no_restore_from_its_end(installation: Installation, tmp_path: Path) -> None:
     """Peers wait for a quiet moment, or for the end of the topic, and plan nothing as long as clients write."""
+    # the broker says that there is nothing more after so long a silence only, which a busy writer's is not
+    patient = tmp_path / "patient.yaml"
+    patient.write_text("kafka: {consumer: {configuration: {fetch.wait.max.ms: 10000}}}")
     start_ms = clock.now_ms()
     installation.write(
         *(installation.schedule(b"missed-%d" % number, due_ms=start_ms - 1) for number in range(100)),
@@ -194,9 +199,9 @@ def test_a_steady_stream_keeps_no_restore_from_its_end(installation: Installatio
         return installation.schedule(b"stream-%d" % number, due_ms=start_ms + number // 3 + late_ms)
 
     with steady_writer(installation, stream, a_second=3000) as written:
-        with installation.replica():
+        with installation.replica(configuration_file=patient):
             installation.fired(*(b"missed-%d" % number for number in range(100)))
-        with installation.replica():
+        with installation.replica(configuration_file=patient):
             installation.write(installation.schedule(b"live", due_ms=clock.now_ms()))
             installation.fired(b"live")
     with installation.replica() as replica:
