@@ -72,7 +72,7 @@ def test_every_event_and_every_gauge_is_shown(install: Callable[..., Installatio
         installation.schedule(b"skipped", due_ms=now_ms - 5000, misfire="skip", misfire_grace="1s", partition=0),
     ]
     installation.write(*missed)
-    with replica_process(installation, TARGET_GRACE="3600000") as replica:
+    with replica_process(installation, TARGET_GRACE="3600000", SESSION_TIMEOUT="40000") as replica:
         replica.wait_until_ready(2)
         replica_since_ms = clock.now_ms()
         wait_for_samples(replica, events(planned=2, triggered=1, missed=2))
@@ -118,7 +118,7 @@ def test_every_event_and_every_gauge_is_shown(install: Callable[..., Installatio
         assert shown["scheduler_restore_seconds", "0"] > 0
         assert shown["scheduler_rebalances_total", "assigned"] >= 1
         assert 5 <= shown["scheduler_fire_lateness_seconds_sum",] < 5 + SECONDS
-        assert shown["scheduler_transaction_seconds_count",] == shown["scheduler_transaction_schedules_count",] >= 3
+        assert shown["scheduler_transaction_seconds_count",] == shown["scheduler_transaction_schedules_count",] >= 2
         assert shown["scheduler_transaction_schedules_sum",] >= 6  # a version that was written again is one more
         assert [value for name, value in shown.items() if name[0] == "scheduler_transaction_failures_total"] == [0] * 4
         assert abs(shown["process_start_time_seconds",] - now_ms / 1000) < 2 * SECONDS
