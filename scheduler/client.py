@@ -34,7 +34,7 @@ class SchedulerClient(ScheduleReader):
     """Reads, writes and changes schedules, through Kafka alone; any thread may use it.
 
     A write returns when Kafka has acknowledged it, so what it wrote is not lost. Whether a replica runs at
-    that moment makes no difference. Reading goes through the whole topic (about a second for a million
+    that moment makes no difference. Reading goes through the whole topic (some seconds for a million
     records): a program that changes many schedules asks once and passes on the `Stored` it was given.
 
     ```python

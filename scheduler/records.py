@@ -33,7 +33,7 @@ class Stored:
     schedule: Schedule
     partition_paused: bool = False
     """Whether a record of `PAUSE_KEY` holds everything in that partition."""
-    read_to: int = -1
+    read_to: int = field(default=-1, compare=False)
     """How far the partition was read when it was found; what changed it since stands at that offset or later."""
 
 

@@ -172,7 +172,7 @@ ONE_BROKER = {"brokers": {1: "a:9092"}}
                 "topics": {
                     "schedules": replace(
                         topic("schedules"),
-                        partitions={0: PartitionFacts(None, (1, 2, 3), ()), 1: PartitionFacts(1, (1,), (1,))},
+                        partitions={0: PartitionFacts(None, (1, 2, 3), ()), 1: PartitionFacts(1, (1, 2, 3), (1, 2, 3))},
                     )
                 }
             },
