@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 
+from scheduler.api.identity import client_id
 from scheduler.api.server import ApiServer
 from scheduler.broker.checks import wait_for_topics
 from scheduler.broker.cluster import Cluster
+from scheduler.broker.gateway import Gateway
 from scheduler.broker.owner import Owner
 from scheduler.broker.publisher import Publisher
 from scheduler.broker.skew import SkewMeter
@@ -29,7 +31,7 @@ from scheduler.runtime.metrics import MetricsServer
 
 if TYPE_CHECKING:
     from scheduler.broker.owner import Standing
-    from scheduler.runtime.settings import Settings
+    from scheduler.runtime.settings import Address, Settings
 
 log = logging.getLogger("scheduler")
 
@@ -48,13 +50,15 @@ class Scheduler:
         self._metrics = SchedulerMetrics(self.registry)
         self._client_id = f"scheduler-{socket.gethostname()}-{os.getpid()}"
         self._cluster = Cluster(settings, self._client_id)
-        policy = TargetPolicy(
+        self.policy = TargetPolicy(
             frozenset(settings.schedules_topics), settings.history_topic, frozenset(settings.allowed_targets)
         )
-        self._targets = Targets(policy, self._cluster, self._clock)
+        self._targets = Targets(self.policy, self._cluster, self._clock)
         self._skew = SkewMeter(self._cluster, settings.history_topic, self._clock, self._metrics.skew.set)
+        self.kafka = Gateway(settings, self._cluster, self._client_id, self._clock)
+        self._consumer_conf = consumer_conf(settings, self._client_id, settings.group_id)
         self._subscriber = Subscriber(
-            consumer_conf(settings, self._client_id, settings.group_id),
+            self._consumer_conf,
             settings.schedules_topics,
             self._make_owner,
             lambda topic, partition: self._cluster.owner(settings.group_id, topic, partition),
@@ -85,7 +89,29 @@ class Scheduler:
             self._metrics_server = MetricsServer(self.registry, address)
         if (address := self._settings.server_address) is not None:
             self._api = ApiServer(self, address)
+            # the other replicas read there where to ask this one
+            self._consumer_conf["client.id"] = client_id(self._api.advertised)
         self._thread.start()
+
+    @property
+    def clock(self) -> Clock:
+        """Its clock."""
+        return self._clock
+
+    @property
+    def client_id(self) -> str:
+        """What it calls itself in the group."""
+        return str(self._consumer_conf["client.id"])
+
+    @property
+    def member_id(self) -> str | None:
+        """Its name in the group; None before it has joined."""
+        return self._subscriber.member_id
+
+    @property
+    def api_address(self) -> Address | None:
+        """Where its API is served; None while it is not."""
+        return None if self._api is None else self._api.address
 
     @property
     def joined(self) -> bool:
@@ -109,6 +135,7 @@ class Scheduler:
             self._api.close()
         if self._metrics_server is not None:
             self._metrics_server.close()
+        self.kafka.close()
         self._api = self._metrics_server = None
 
     def _main(self) -> None:

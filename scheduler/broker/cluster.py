@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
@@ -21,6 +21,14 @@ ELECTION_SECONDS = 0.1
 ELECTION_TRIES = 50
 
 _NO_LEADER = {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE}
+
+
+class Member(NamedTuple):
+    """A member of a consumer group, and what is assigned to it."""
+
+    member_id: str
+    client_id: str
+    partitions: frozenset[tuple[str, int]]
 
 
 class Cluster:
@@ -111,12 +119,22 @@ class Cluster:
 
     def owner(self, group: str, topic: str, partition: int) -> str | None:
         """The member id to which the group's coordinator has assigned the partition."""
+        return next((each.member_id for each in self.members(group) if (topic, partition) in each.partitions), None)
+
+    def members(self, group: str) -> list[Member]:
+        """Who is in the group, as its coordinator sees it; nothing is assigned while it rebalances."""
         answer = self._admin.describe_consumer_groups([group], request_timeout=REQUEST_SECONDS)[group]
-        for member in _result(answer).members:
-            assigned = member.assignment.topic_partitions if member.assignment else []
-            if any(place.topic == topic and place.partition == partition for place in assigned):
-                return str(member.member_id)
-        return None
+        return [
+            Member(
+                str(member.member_id),
+                str(member.client_id),
+                frozenset(
+                    (place.topic, place.partition)
+                    for place in (member.assignment.topic_partitions if member.assignment else ())
+                ),
+            )
+            for member in _result(answer).members
+        ]
 
     def create(self, specs: Sequence[TopicSpec], partitions: int, replication: int) -> dict[str, KafkaError | None]:
         """Create topics; for each, what went wrong."""

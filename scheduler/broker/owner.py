@@ -117,6 +117,8 @@ class Owner:
         """Set while the backlog is small."""
         self.room.set()
         self.standing = Standing(State.RESTORING, 0, 0, None)
+        self.read_to = 0
+        """Every record below this offset is applied; read from any thread."""
         self._publisher = publisher
         self._targets = targets
         self._high_watermark = high_watermark
@@ -287,6 +289,9 @@ class Owner:
         while messages:
             for message in messages:
                 feed(engine, message)
+            last = messages[-1]
+            # the end of a partition has the offset of the record to come; an error has none
+            self.read_to = max(self.read_to, last.offset() + (last.error() is None))
             self._applied += len(messages)
             if not self.room.is_set() and self.backlog < MAX_BACKLOG // 2:
                 self.room.set()
@@ -311,6 +316,7 @@ class Owner:
             self._settle(batch, now_ms)
             with suppress(Empty):
                 self._apply(self._inbox.get_nowait())
+            self.requests.answer(self.engine)  # whoever asks does not wait for a backlog to be fired
 
     def _settle(self, taken: list[Settlement], now_ms: int) -> None:
         started = self._clock.monotonic()
