@@ -18,12 +18,13 @@ from scheduler.clock import SystemClock
 from scheduler.engine.partition import PartitionEngine
 from scheduler.engine.settlement import Out, Place, records
 from scheduler.engine.targets import TargetPolicy
-from scheduler.records import Write
 from scheduler.runtime.settings import Address, Settings
 from scheduler.schedule import PAUSE_KEY, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from scheduler.records import Write
 
 NOW_MS = 1_800_000_000_000
 TOPICS = ("schedules", "retries")
