@@ -97,8 +97,9 @@ class Peers:
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._client is not None:
-            await self._client.aclose()
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
 
 
 def _detail(answer: httpx.Response) -> str:

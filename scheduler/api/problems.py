@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from scheduler.runtime.logs import fields
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from fastapi import FastAPI, Request
 
 MEDIA_TYPE = "application/problem+json"
+
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 log = logging.getLogger("scheduler.api")
 
@@ -105,7 +108,11 @@ def install(app: FastAPI) -> None:
             404: f"there is nothing at {request.url.path}; /docs lists what there is",
             405: f"{request.url.path} does not take {request.method}; /docs lists what it takes",
         }.get(error.status_code, str(error.detail))
-        return response(error.status_code, detail, error.headers)
+        headers = dict(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            # the framework names those of the first route that fits
+            headers["Allow"] = ", ".join(method for method in _METHODS if _takes(app, request, method))
+        return response(error.status_code, detail, headers)
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -120,3 +127,8 @@ def install(app: FastAPI) -> None:
     async def _defect(request: Request, error: Exception) -> JSONResponse:
         log.error("request failed", exc_info=error, extra=fields(method=request.method, path=request.url.path))
         return response(500, "this is a defect of the scheduler; its log has the details")
+
+
+def _takes(app: FastAPI, request: Request, method: str) -> bool:
+    scope = {**request.scope, "method": method}
+    return any(route.matches(scope)[0] is Match.FULL for route in app.routes)

@@ -99,10 +99,17 @@ class Brokers:
     def __init__(self, partitions: int = 2) -> None:
         self.clock = StandingClock()
         self.counts = dict.fromkeys(TOPICS, partitions)
-        self.logs = {
-            (topic, number): Log((topic, number), self.clock) for topic in TOPICS for number in range(partitions)
-        }
+        self.logs: dict[tuple[str, int], Log] = {}
         self.group: list[Member] | None = []
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget every record."""
+        self.logs = {
+            (topic, number): Log((topic, number), self.clock)
+            for topic, count in self.counts.items()
+            for number in range(count)
+        }
 
     def members(self) -> list[Member] | None:
         return self.group

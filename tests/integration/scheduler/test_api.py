@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ from tests.support.schedules import JAVA, SECONDS, clock, wait_until, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    import pytest
 
     from scheduler.service import Scheduler
     from tests.support.schedules import Installation
@@ -188,6 +191,36 @@ def test_a_cancel_holds_for_a_version_that_was_acknowledged_just_before(installa
             installation.write(installation.schedule(key.encode(), b"newer", due_ms=clock.now_ms() + LATER_MS))
             assert client.delete(f"/schedules/{key}").status_code == 204
             assert client.get(f"/schedules/{key}").status_code == 404
+
+
+def test_what_is_not_read_yet_is_waited_for(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another client's open transaction hides from everybody what is written behind it, until it is over."""
+    with served(installation) as (replica, client), ThreadPoolExecutor() as threads:
+        installation.wait_until_restored(replica)
+        installation.write(installation.schedule(b"old", due_ms=clock.now_ms() + LATER_MS))
+        wait_until_pending(replica, 1)
+        body = {"target_topic": installation.target, "delay": "1h"}
+        open_one = installation.transaction(
+            "another", installation.schedule(b"hides", due_ms=clock.now_ms() + LATER_MS)
+        )
+        with monkeypatch.context() as patience:
+            patience.setattr("scheduler.api.local.READ_SECONDS", 0.3)
+            assert client.delete("/schedules/old").status_code == 202
+            assert client.put("/schedules/unseen", json=body).status_code == 202
+        installation.write(installation.schedule(b"fresh", due_ms=clock.now_ms() + LATER_MS))
+        end = replica.kafka.end(installation.schedules, 0)
+        made = threads.submit(client.put, "/schedules/new", json=body)
+        wait_until(lambda: replica.kafka.end(installation.schedules, 0) > end, "the new one stands in the log")
+        gone = threads.submit(client.delete, "/schedules/fresh")
+        for key in ("new", "fresh", "unseen"):
+            assert client.get(f"/schedules/{key}").status_code == 404
+        assert not made.done()
+        open_one.commit_transaction(SECONDS)
+        assert made.result(SECONDS).status_code == 201
+        assert client.get("/schedules/new").status_code == 200
+        assert gone.result(SECONDS).status_code == 204
+        assert client.get("/schedules/fresh").status_code == 404
+        assert client.get("/schedules/old").status_code == 404
 
 
 def test_whole_topics_are_paused_and_resumed(install: Callable[..., Installation]) -> None:
