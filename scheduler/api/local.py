@@ -172,7 +172,8 @@ class Local:
         self._told("replaced" if replaced else "created", where, key)
         version = wire.decode(key, value, headers, timestamp_ms=written.timestamp_ms, offset=written.offset)
         if not isinstance(version, Schedule):
-            raise AssertionError(f"{views.name(where)}: what was sound before it was written is not: {version}")
+            # it was sound by this clock; Kafka's stamp, from which a delay counts, may lie beyond the year 9999
+            raise ProblemError(422, f"written, and rejected: {getattr(version, 'detail', '')}")
         if read:
             in_force = await self._after(where, key, version)
             version = in_force if in_force.offset == version.offset else version
