@@ -378,7 +378,10 @@ def successor_headers(schedule: Schedule, due_ms: int, replaces: int) -> list[He
 def restated(
     schedule: Schedule, *, due_ms: int | None = None, rule: Rule | None = None, paused: bool | None = None
 ) -> Schedule:
-    """The same version with another due time, another rule, paused or not; what is None stays as it is."""
+    """The same version with another due time, another rule, paused or not; what is None stays as it is.
+
+    A one-shot that becomes recurring can no longer `fire` however late; it gets the default of recurring ones.
+    """
     now = replace(
         schedule,
         due_ms=schedule.due_ms if due_ms is None else due_ms,
@@ -387,6 +390,11 @@ def restated(
     )
     changed = (EPOCH, AT, DELAY, PAUSED) if rule is None else (EPOCH, AT, DELAY, PAUSED, CRON, TIMEZONE)
     now.own_headers = [header for header in schedule.own_headers if header[0] not in changed]
+    if rule is not None and now.misfire is Misfire.FIRE:
+        now.misfire = Misfire.ONCE
+        now.own_headers = [header for header in now.own_headers if header[0] != MISFIRE]
+    if rule is not None and now.grace_ms is None:
+        now.grace_ms = DEFAULT_RECURRING_GRACE_MS
     now.own_headers.append((EPOCH, format_epoch(now.due_ms)))
     if rule is not None:
         now.own_headers += [(CRON, rule.text.encode()), (TIMEZONE, rule.timezone.encode())]

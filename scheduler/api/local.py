@@ -172,7 +172,11 @@ class Local:
         self._told("replaced" if replaced else "created", where, key)
         version = wire.decode(key, value, headers, timestamp_ms=written.timestamp_ms, offset=written.offset)
         if not isinstance(version, Schedule):
-            raise ProblemError(422, f"the record was taken for no schedule: {version}")
+            # it was sound by this clock; Kafka's stamp, from which a delay counts, may lie beyond the year 9999
+            raise ProblemError(422, f"written, and rejected: {getattr(version, 'detail', '')}")
+        if read:
+            in_force = await self._after(where, key, version)
+            version = in_force if in_force.offset == version.offset else version
         return version, replaced, read
 
     async def _write(self, write: Write) -> Written:

@@ -1,8 +1,8 @@
 """What the API takes and gives, as JSON; the OpenAPI document is made of this."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from scheduler.api.ids import Encoding
 from scheduler.api.problems import Place, Unanswered
@@ -39,13 +39,21 @@ class _Given(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
+    @model_validator(mode="after")
+    def _is_text(self) -> Self:
+        for name, value in self:
+            # JSON can spell half of a surrogate pair, which is no character and has no bytes
+            if isinstance(value, str) and not value.isascii() and any("\ud800" <= each <= "\udfff" for each in value):
+                raise ValueError(f"{name} holds half of a surrogate pair, which is no text")
+        return self
+
 
 class Header(_Given):
     """A customer's Kafka header; names may repeat."""
 
     model_config = ConfigDict(strict=True)
 
-    name: str = Field(examples=["traceparent"])
+    name: str = Field(min_length=1, pattern="^[^\\x00]+$", examples=["traceparent"])
     value: str | None = Field(None, description="null is a header without a value")
     encoding: Encoding = Field("text", description=_ENCODING)
 

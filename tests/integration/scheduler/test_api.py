@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import base64
+import re
+import shlex
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -221,6 +225,30 @@ def test_what_is_not_read_yet_is_waited_for(installation: Installation, monkeypa
         assert gone.result(SECONDS).status_code == 204
         assert client.get("/schedules/fresh").status_code == 404
         assert client.get("/schedules/old").status_code == 404
+
+
+def test_the_examples_of_the_page_are_right(installation: Installation) -> None:
+    """docs/api.md, one after another."""
+    page = (Path(__file__).parents[3] / "docs/api.md").read_text(encoding="utf-8")
+    (script,) = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    with served(installation) as (replica, client):
+        installation.wait_until_restored(replica)
+        asked = 0
+        for line in script.splitlines():
+            if not line.startswith("curl"):
+                continue
+            words = shlex.split(line.replace("$api", "").replace("=schedules", f"={installation.schedules}"))
+            options = dict(pairwise(words))
+            (path,) = [word for word in words if word.startswith("/")]
+            content, method = options.get("-d"), options.get("-X", "GET")
+            headers = {"Content-Type": "application/json"} if "-H" in options else {}
+            if content is not None:  # the topics of the page are not there; whatever is fired would wait for them
+                content = re.sub('"target_topic": "[a-z-]+"', f'"target_topic": "{installation.target}"', content)
+            answer = client.request(method, path, content=content, headers=headers)
+            assert answer.is_success, f"{line}: {answer.text}"
+            assert answer.status_code != 202, line
+            asked += 1
+        assert asked == 12
 
 
 def test_whole_topics_are_paused_and_resumed(install: Callable[..., Installation]) -> None:
