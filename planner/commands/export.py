@@ -50,6 +50,8 @@ def export_(source: str | None, *, as_document: bool) -> int:
             stored.schedule for topic in settings.schedules_topics for stored in client.schedules(topic)
         )
     owner = _chosen(source, by_source)
+    if not by_source[owner]:
+        raise InputError(f"the source {owner} has single occurrences only; they do not say which rule they are of")
     exported = export(by_source[owner], owner, clusters=settings.clusters)
     if as_document:
         echo_json(
@@ -69,12 +71,13 @@ def export_(source: str | None, *, as_document: bool) -> int:
 
 
 def _by_source(schedules: Iterable[Schedule]) -> dict[str, list[Schedule]]:
-    """Recurring schedules by the source that wrote them; a job's pending retries carry its mark as well."""
+    """Recurring schedules by the source that wrote them; of single ones, such as retries, only the source."""
     found: dict[str, list[Schedule]] = {}
     for schedule in schedules:
         owner = next((value for name, value in schedule.headers if name == SOURCE), None)
-        if owner is not None and schedule.rule is not None:
-            found.setdefault(display(owner), []).append(schedule)
+        if owner is not None:
+            standing = found.setdefault(display(owner), [])
+            standing += [schedule] if schedule.rule else []
     return found
 
 
