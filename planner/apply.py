@@ -53,7 +53,11 @@ def _write(step: Create | Change | Cancel, topic: str) -> Write:
             return Write(topic, desired.key, desired.payload, desired.headers(due_ms))
         case Change(desired, current, due_ms):
             return Write(
-                current.topic, desired.key, desired.payload, desired.headers(due_ms), partition=current.partition
+                current.topic,
+                desired.key,
+                desired.payload,
+                desired.headers(due_ms, paused=current.schedule.paused),
+                partition=current.partition,
             )
         case Cancel(current):
             return Write(current.topic, current.schedule.key, None, partition=current.partition)

@@ -7,6 +7,9 @@ from pathlib import Path
 import click
 
 from planner.apply import apply_plan, transactional_id
+from planner.commands.check import check
+from planner.commands.export import export_
+from planner.commands.next import next_
 from planner.crontab import Crontab, read_crontab
 from planner.job_settings import check_name
 from planner.plan import Plan, make_plan
@@ -26,6 +29,11 @@ from scheduler.runtime.settings import Settings
 @click.version_option(__version__, prog_name="planner")
 def cli() -> None:
     """Make Kafka hold exactly the schedules that a crontab states."""
+
+
+cli.add_command(check)
+cli.add_command(export_)
+cli.add_command(next_)
 
 
 @cli.command(

@@ -108,13 +108,13 @@ def _step(standing: Standing, current: Stored | None, now_ms: int) -> Step:
     if standing.matches(current.schedule):
         return Keep(standing, current)
     if standing.keeps_time(current.schedule):
-        return Change(standing, current, current.schedule.due_ms)
+        return Change(standing, current, standing.moved_due(current.schedule))
     return Change(standing, current, _next(standing, now_ms))
 
 
 def _next(standing: Standing, now_ms: int) -> int:
-    rule = standing.entry.rule
-    due_ms = rule.next_after(now_ms, now_ms)
+    entry = standing.entry
+    due_ms = entry.first_after(now_ms)
     if due_ms is None:
-        raise InputError(f"line {standing.entry.line}: {rule.text} does not occur after {rfc3339(now_ms)}")
+        raise InputError(f"{entry.place}: {entry.rule.text} does not occur after {rfc3339(now_ms)}")
     return due_ms

@@ -5,7 +5,7 @@ JSON. Times are RFC 3339, durations are seconds. Unknown fields are kept and tra
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -13,6 +13,7 @@ from scheduler.errors import InputError
 
 Seconds = Annotated[float, Field(ge=0, le=365 * 86_400, allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1, max_length=249)]
+Overlap = Literal["allow", "forbid", "replace"]
 
 
 class Retry(BaseModel):
@@ -54,6 +55,10 @@ class Job(BaseModel):
     attempt: Annotated[int, Field(ge=1)] = 1
     max_attempts: Annotated[int, Field(ge=1, le=10_000)] = 1
     retry: Retry = Retry()
+    overlap: Overlap = "allow"
+    """What to do while an earlier run of the job has not ended: run beside it, leave this run out, end that one."""
+    user: Name | None = None
+    """Whom a crontab with a user column names; the worker decides whether it can and may run as them."""
     run_id: str | None = None
     """The fire id of the first attempt; absent in a first run, whose message header has it."""
     intended_start: str | None = None

@@ -52,6 +52,7 @@ class Reason(StrEnum):
     BAD_TOMBSTONE = "bad-target-tombstone"
     BAD_CRON = "bad-cron"
     BAD_TIMEZONE = "bad-timezone"
+    BAD_SHIFT = "bad-shift"
     BAD_MISFIRE = "bad-misfire"
     BAD_PAUSED = "bad-paused"
     BAD_REPLACES = "bad-replaces"

@@ -10,7 +10,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from scheduler.durations import parse_duration
+from scheduler.durations import format_duration, parse_duration
 from scheduler.instants import LATEST_MS, epoch_ms, format_epoch, parse_instant
 from scheduler.recurrence import RecurrenceError, parse_rule
 from scheduler.schedule import (
@@ -25,6 +25,7 @@ from scheduler.schedule import (
     Schedule,
     fire_id,
 )
+from scheduler.shifted import shifted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +42,7 @@ TARGET_PARTITION = "scheduler-target-partition"
 TARGET_TOMBSTONE = "scheduler-target-tombstone"
 CRON = "scheduler-cron"
 TIMEZONE = "scheduler-timezone"
+SHIFT = "scheduler-shift"
 MISFIRE = "scheduler-misfire"
 MISFIRE_GRACE = "scheduler-misfire-grace"
 PAUSED = "scheduler-paused"
@@ -65,6 +67,7 @@ STATED = frozenset(
         TARGET_TOMBSTONE,
         CRON,
         TIMEZONE,
+        SHIFT,
         MISFIRE,
         MISFIRE_GRACE,
         PAUSED,
@@ -239,14 +242,24 @@ def _rule(stated: dict[str, bytes | None]) -> Rule | None:
     if CRON not in stated:
         if TIMEZONE in stated:
             raise _RejectedError(Reason.BAD_TIMEZONE, f"{TIMEZONE} without {CRON}")
+        if SHIFT in stated:
+            raise _RejectedError(Reason.BAD_SHIFT, f"{SHIFT} without {CRON}")
         return None
     expression = _text(stated, CRON, Reason.BAD_CRON)
     timezone = _text(stated, TIMEZONE, Reason.BAD_TIMEZONE) if TIMEZONE in stated else "UTC"
     try:
-        return parse_rule(expression, timezone)
+        rule = parse_rule(expression, timezone)
     except RecurrenceError as error:
         _check_timezone(timezone)
         raise _RejectedError(Reason.BAD_CRON, f"{CRON}: {error}") from None
+    return _shifted(rule, stated) if SHIFT in stated else rule
+
+
+def _shifted(rule: Rule, stated: dict[str, bytes | None]) -> Rule:
+    try:
+        return shifted(rule, parse_duration(_text(stated, SHIFT, Reason.BAD_SHIFT)))
+    except ValueError as error:
+        raise _RejectedError(Reason.BAD_SHIFT, f"{SHIFT}: {error}") from None
 
 
 def _check_timezone(timezone: str) -> None:
@@ -388,7 +401,7 @@ def restated(
         rule=schedule.rule if rule is None else rule,
         paused=schedule.paused if paused is None else paused,
     )
-    changed = (EPOCH, AT, DELAY, PAUSED) if rule is None else (EPOCH, AT, DELAY, PAUSED, CRON, TIMEZONE)
+    changed = (EPOCH, AT, DELAY, PAUSED) if rule is None else (EPOCH, AT, DELAY, PAUSED, CRON, TIMEZONE, SHIFT)
     now.own_headers = [header for header in schedule.own_headers if header[0] not in changed]
     if rule is not None and now.misfire is Misfire.FIRE:
         now.misfire = Misfire.ONCE
@@ -398,6 +411,8 @@ def restated(
     now.own_headers.append((EPOCH, format_epoch(now.due_ms)))
     if rule is not None:
         now.own_headers += [(CRON, rule.text.encode()), (TIMEZONE, rule.timezone.encode())]
+        if rule.shift_ms:
+            now.own_headers.append((SHIFT, format_duration(rule.shift_ms).encode()))
     if now.paused:
         now.own_headers.append((PAUSED, b"true"))
     return now
@@ -413,6 +428,7 @@ def schedule_headers(
     target_tombstone: bool = False,
     cron: str | None = None,
     timezone: str | None = None,
+    shift_ms: int = 0,
     misfire: Misfire | None = None,
     misfire_grace: str | None = None,
     paused: bool = False,
@@ -428,6 +444,7 @@ def schedule_headers(
         (TARGET_TOMBSTONE, b"true" if target_tombstone else None),
         (CRON, None if cron is None else cron.encode()),
         (TIMEZONE, None if timezone is None else timezone.encode()),
+        (SHIFT, format_duration(shift_ms).encode() if shift_ms else None),
         (MISFIRE, None if misfire is None else misfire.value.encode()),
         (MISFIRE_GRACE, None if misfire_grace is None else misfire_grace.encode()),
         (PAUSED, b"true" if paused else None),
