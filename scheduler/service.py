@@ -125,6 +125,7 @@ class Scheduler:
                 extra=fields(group=self._settings.group_id, topics=",".join(self._settings.schedules_topics)),
             )
             threading.Thread(target=self._skew.run, args=(self._stop,), name="skew", daemon=True).start()
+            threading.Thread(target=self._targets.watch, args=(self._stop,), name="targets", daemon=True).start()
             self._subscriber.run(self._stop)
         except Exception as error:  # noqa: BLE001 - handed to whoever waits for `ended`
             self.failure = error
