@@ -18,6 +18,11 @@ from confluent_kafka.admin import (
 )
 
 from dev.local_kafka import LocalKafka
+from scheduler.broker.failures import PublishError
+from scheduler.broker.publisher import Publisher
+from scheduler.engine.settlement import Out
+from scheduler.runtime.kafka import transactional_conf
+from scheduler.schedule import Reason
 from tests.support.broker import Topics
 from tests.support.rights import GUARDED, Rights
 from tests.support.schedules import SECONDS, Installation, clock, wait_until
@@ -256,6 +261,26 @@ def test_a_key_that_leaves_no_room_for_what_is_said_of_it_is_undeliverable(insta
     assert (told["scheduler-outcome"], told["scheduler-reason"]) == (b"undeliverable", b"too-large")
     assert (dead.key, dead.headers) == (key, told.headers)
     assert [record.key for record in installation.read(installation.target)] == [None]
+
+
+def test_a_refusal_in_the_middle_of_a_large_batch_is_known_for_what_it_is(
+    installation: Installation, topics: Topics
+) -> None:
+    """The client only says that the transaction is in the wrong state; taken for a passing fault, it would go on."""
+    narrow = topics.create("narrow", config={"max.message.bytes": "2000"})
+    publisher = Publisher(transactional_conf(installation.settings(), "publisher", installation.group_id), clock)
+    publisher.open()
+    poison = Out(narrow, None, None, os.urandom(5000), [])
+    sound = Out(installation.target, None, None, b"sound", [])
+
+    with pytest.raises(PublishError) as failure:
+        publisher.publish(poison if number == 0 else sound for number in range(100_000))
+
+    assert (failure.value.reason, failure.value.refused) == (Reason.TOO_LARGE, {narrow})
+    publisher.open()
+    publisher.publish([sound])
+    publisher.close()
+    assert len(installation.read(installation.target)) == 1
 
 
 # ---------------------------------------------------------------- rights
