@@ -175,7 +175,8 @@ class Scheduler:
                 "started",
                 extra=fields(group=self._settings.group_id, topics=",".join(self._settings.schedules_topics)),
             )
-            for watch, name in ((self._skew.run, "skew"), (self._watch.run, "watch")):
+            watches = ((self._skew.run, "skew"), (self._watch.run, "watch"), (self._targets.watch, "targets"))
+            for watch, name in watches:
                 threading.Thread(target=watch, args=(self._stop,), name=name, daemon=True).start()
             self._subscriber.run(self._stop)
         except Exception as error:  # noqa: BLE001 - handed to whoever waits for `ended`

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AclOperation, AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
@@ -13,6 +13,8 @@ from scheduler.runtime.kafka import common_conf, courier_conf
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from concurrent.futures import Future
+
+    from confluent_kafka.admin import TopicMetadata
 
     from scheduler.runtime.settings import Settings
     from scheduler.topics import TopicSpec
@@ -30,15 +32,6 @@ class Member(NamedTuple):
     member_id: str
     client_id: str
     partitions: frozenset[tuple[str, int]]
-
-
-class Health(NamedTuple):
-    """What the brokers say of a topic that exists."""
-
-    forbidden: bool = False
-    """Whether we may not write to it."""
-    ailment: str | None = None
-    """Why it cannot take anything now, as far as they tell; None where it can."""
 
 
 class Cluster:
@@ -72,35 +65,47 @@ class Cluster:
 
         A broker that creates topics on first use does so now.
         """
+        found = self._metadata(topic, seconds)
+        return None if found is None else len(found.partitions)
+
+    def _metadata(self, topic: str, seconds: float) -> TopicMetadata | None:
         found = self._admin.list_topics(topic, timeout=seconds).topics[topic]
         if found.error is None:
-            return len(found.partitions)
+            return found
         if found.error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_EXCEPTION):
             return None
         raise KafkaException(found.error)
 
-    def health(self, topic: str, seconds: float = REQUEST_SECONDS) -> Health:
-        """Whether an existing topic can be written to, as far as the brokers tell without a try."""
+    def ailment(self, topic: str, seconds: float = REQUEST_SECONDS) -> str | None:
+        """Why a topic cannot take anything now, as far as its metadata tells; None where it can."""
+        found = self._metadata(topic, seconds)
+        if found is None:
+            return f"the topic {topic} does not exist"
+        partitions = found.partitions.values()
+        leaderless = [str(each.id) for each in partitions if each.leader < 0]
+        if leaderless:
+            return f"{topic}: no leader for partition {', '.join(leaderless)}"
+        short = [each for each in partitions if len(each.isrs) < len(each.replicas)]
+        needed = self._min_in_sync(topic, seconds) if short else 0
+        # a broker asks for no more replicas in sync than there are
+        short = [each for each in short if len(each.isrs) < min(needed, len(each.replicas))]
+        if short:
+            where = ", ".join(str(each.id) for each in short)
+            return f"{topic}: fewer than {needed} replicas in sync for partition {where}"
+        return None
+
+    def may_write(self, topic: str, seconds: float = REQUEST_SECONDS) -> bool:
+        """Whether we have the right to write to a topic; also where the cluster does not tell."""
         if self.embedded:
-            return Health()  # its topics are always well, and it cannot be asked
+            return True
         answers = self._admin.describe_topics(
             TopicCollection([topic]), include_authorized_operations=True, request_timeout=seconds
         )
-        found = _result(answers[topic])
-        # a broker that cannot tell says nothing; one without an authorizer says everything
-        if found.authorized_operations and AclOperation.WRITE not in found.authorized_operations:
-            return Health(forbidden=True)
-        leaderless = [str(each.id) for each in found.partitions if each.leader is None or each.leader.id < 0]
-        if leaderless:
-            return Health(ailment=f"{topic}: no leader for partition {', '.join(leaderless)}")
-        short = [each for each in found.partitions if len(each.isr) < len(each.replicas)]
-        needed = self._min_in_sync(topic, seconds) if short else 0
-        # a broker asks for no more replicas in sync than there are
-        short = [each for each in short if len(each.isr) < min(needed, len(each.replicas))]
-        if short:
-            where = ", ".join(str(each.id) for each in short)
-            return Health(ailment=f"{topic}: fewer than {needed} replicas in sync for partition {where}")
-        return Health()
+        try:
+            allowed = _result(answers[topic]).authorized_operations
+        except KafkaException as error:
+            return bool(error.args[0].code() != KafkaError.TOPIC_AUTHORIZATION_FAILED)
+        return not allowed or AclOperation.WRITE in allowed
 
     def _min_in_sync(self, topic: str, seconds: float) -> int:
         try:

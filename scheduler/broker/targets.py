@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException
 
-from scheduler.broker.cluster import Health
 from scheduler.broker.failures import poison
 from scheduler.runtime.logs import fields
 from scheduler.schedule import Reason
@@ -37,7 +36,8 @@ FORGIVEN_SECONDS = 600.0
 MOST_LOOKS = 10
 """At topics of one transaction that is slow: it waits meanwhile."""
 GLANCE_SECONDS = 1.0
-"""For an answer about one of them."""
+"""For the answer."""
+WATCH_SECONDS = 1.0
 MOST_TROUBLES = 10_000
 """Whoever writes schedules chooses the names: those that nobody asks for any more are dropped."""
 
@@ -135,13 +135,29 @@ class Targets:
 
         For a transaction that is slow. Where the cluster does not say, that is no news.
         """
-        for topic in sorted(set(topics))[:MOST_LOOKS]:
-            try:
-                if self._health(topic, GLANCE_SECONDS) != Health():
-                    return True
-            except KafkaException:
-                return False
-        return False
+        try:
+            return any(
+                self._cluster.ailment(topic, GLANCE_SECONDS) is not None
+                or not self._cluster.may_write(topic, GLANCE_SECONDS)
+                for topic in sorted(set(topics))[:MOST_LOOKS]
+            )
+        except KafkaException:
+            return False
+
+    def watch(self, stop: threading.Event) -> None:
+        """Look at the targets that are fired to, until told to stop.
+
+        A transaction that has touched a partition without a leader cannot even be aborted before it has one again,
+        and nothing else of its schedules partition fires until then. So what is out of order should be known before.
+        """
+        while not self._clock.wait(stop, WATCH_SECONDS):
+            for topic in sorted(self._partitions):
+                try:
+                    ailment = self._cluster.ailment(topic, LOOK_SECONDS)
+                except KafkaException:
+                    break  # whoever delivers there will hear it too
+                if ailment is not None:
+                    self.forget([topic])
 
     def _look(self, topic: str, needed: int, seen_since_ms: int) -> Obstacle | None:
         now = self._clock.monotonic()
@@ -178,15 +194,6 @@ class Targets:
         self._silence = (self._clock.monotonic() + SILENCE_SECONDS, error.str())
         return Obstacle(Reason.UNAVAILABLE, error.str(), Patience.ENDLESS, SILENCE_SECONDS)
 
-    def _health(self, topic: str, seconds: float) -> Health | None:
-        """None where it is not there."""
-        try:
-            return self._cluster.health(topic, seconds)
-        except KafkaException as error:
-            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-                return None
-            raise
-
     def _ask(self, topic: str, needed: int) -> Obstacle | None:
         """What the cluster says of the topic.
 
@@ -195,7 +202,8 @@ class Targets:
         """
         try:
             count = self._cluster.partitions(topic, LOOK_SECONDS)
-            health = None if count is None else self._health(topic, LOOK_SECONDS)
+            ailment = None if count is None else self._cluster.ailment(topic, LOOK_SECONDS)
+            forbidden = count is not None and not self._cluster.may_write(topic, GLANCE_SECONDS)
         except KafkaException as error:
             fault = error.args[0]
             reason = poison(fault)
@@ -204,20 +212,18 @@ class Targets:
             if fault.code() in _PASSING:
                 return Obstacle(Reason.UNAVAILABLE, f"{topic}: {fault.str()}", Patience.ENDLESS)
             raise
-        if count is None or health is None:
+        if count is None:
             self._partitions.pop(topic, None)
             return Obstacle(Reason.UNKNOWN_TOPIC, f"the topic {topic} does not exist", Patience.GRACE)
-        return self._judge(topic, health) or self._count(topic, count, needed)
-
-    def _judge(self, topic: str, health: Health) -> Obstacle | None:
-        if health.forbidden:
+        if forbidden:
             return Obstacle(Reason.NOT_AUTHORIZED, f"{topic}: the scheduler may not write to it")
-        if health.ailment is not None:
-            return Obstacle(Reason.UNAVAILABLE, health.ailment, Patience.ENDLESS)
+        return self._out_of_order(topic, ailment) or self._count(topic, count, needed)
+
+    def _out_of_order(self, topic: str, ailment: str | None) -> Obstacle | None:
         suspicion = self._suspects.get(topic)
-        if suspicion is not None and self._clock.monotonic() < suspicion.until:
-            return Obstacle(Reason.UNAVAILABLE, f"{topic} did not answer", Patience.ENDLESS)
-        return None
+        if ailment is None and suspicion is not None and self._clock.monotonic() < suspicion.until:
+            ailment = f"{topic} did not answer"
+        return None if ailment is None else Obstacle(Reason.UNAVAILABLE, ailment, Patience.ENDLESS)
 
     def _count(self, topic: str, count: int, needed: int) -> Obstacle | None:
         self._partitions[topic] = count

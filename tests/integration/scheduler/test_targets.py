@@ -18,6 +18,11 @@ from confluent_kafka.admin import (
 )
 
 from dev.local_kafka import LocalKafka
+from scheduler.broker.failures import PublishError
+from scheduler.broker.publisher import Publisher
+from scheduler.engine.settlement import Out
+from scheduler.runtime.kafka import transactional_conf
+from scheduler.schedule import Reason
 from tests.support.broker import Topics
 from tests.support.rights import GUARDED, Rights
 from tests.support.schedules import SECONDS, Installation, clock, wait_until
@@ -258,6 +263,26 @@ def test_a_key_that_leaves_no_room_for_what_is_said_of_it_is_undeliverable(insta
     assert [record.key for record in installation.read(installation.target)] == [None]
 
 
+def test_a_refusal_in_the_middle_of_a_large_batch_is_known_for_what_it_is(
+    installation: Installation, topics: Topics
+) -> None:
+    """The client only says that the transaction is in the wrong state; taken for a passing fault, it would go on."""
+    narrow = topics.create("narrow", config={"max.message.bytes": "2000"})
+    publisher = Publisher(transactional_conf(installation.settings(), "publisher", installation.group_id), clock)
+    publisher.open()
+    poison = Out(narrow, None, None, os.urandom(5000), [])
+    sound = Out(installation.target, None, None, b"sound", [])
+
+    with pytest.raises(PublishError) as failure:
+        publisher.publish(poison if number == 0 else sound for number in range(100_000))
+
+    assert (failure.value.reason, failure.value.refused) == (Reason.TOO_LARGE, {narrow})
+    publisher.open()
+    publisher.publish([sound])
+    publisher.close()
+    assert len(installation.read(installation.target)) == 1
+
+
 # ---------------------------------------------------------------- rights
 
 
@@ -328,3 +353,75 @@ def test_a_history_that_may_not_be_written_condemns_nothing(
     assert outcomes(installation) == {b"waits": (b"fired", None)}
     assert len(installation.read(installation.target)) == 1
     assert installation.read(installation.dead_letters) == []
+
+
+# ---------------------------------------------------------------- a target that is out of order
+
+
+@pytest.fixture(scope="module")
+def three() -> Iterator[LocalKafka]:
+    """A cluster that can lose a broker, and says so soon."""
+    sessions = {"broker.session.timeout.ms": "3000", "broker.heartbeat.interval.ms": "500"}
+    with LocalKafka(brokers=3, heap="384m", properties=sessions) as kafka:
+        yield kafka
+
+
+def placed(broker: str, name: str, brokers: list[int], config: dict[str, str]) -> str:
+    """A topic of one partition on these very brokers."""
+    admin, topic = AdminClient({"bootstrap.servers": broker, "log_level": 0}), unused(name)
+    new = NewTopic(topic, 1, replica_assignment=[brokers], config=config)
+    admin.create_topics([new])[topic].result(SECONDS)
+    return topic
+
+
+def test_a_target_without_enough_replicas_or_leader_waits_and_its_neighbours_fire(three: LocalKafka) -> None:
+    """It was well when it was last fired to; once it takes records again, it gets its messages, once."""
+    lost = 3
+    installation = Installation.make(three.bootstrap_servers, Topics(three.bootstrap_servers))
+    broker = installation.broker
+    pair = placed(broker, "pair", [1, lost], {"min.insync.replicas": "2"})
+    lone = placed(broker, "lone", [lost], {"min.insync.replicas": "1"})
+    waits = [b"waits-%d" % number for number in range(5)]
+    with installation.replica() as replica:
+        installation.write(
+            *(installation.schedule(topic.encode(), epoch=0, target_topic=topic) for topic in (pair, lone))
+        )
+        installation.wait_for(installation.history, 2)
+        three.kill(lost)
+        wait_until_in_sync_without(broker, lost)
+        before = failures(replica)
+        # the replica looks at its targets every second
+        due_ms = clock.now_ms() + 4000
+        near = neighbours(installation, due_ms)
+        installation.write(
+            *(installation.schedule(key, due_ms=due_ms, target_topic=pair) for key in waits),
+            installation.schedule(b"leaderless", due_ms=due_ms, target_topic=lone),
+            *near,
+        )
+        installation.fired(*(put.key or b"" for put in near))
+        wait_until_postponed(replica, 6)
+        assert failures(replica) == before, "nothing is tried that cannot succeed"
+        alter(broker, pair, "min.insync.replicas", "1")
+        installation.wait_for(pair, 1 + len(waits))
+        installation.wait_for(installation.history, 2 + len(near) + len(waits))
+
+    messages = installation.read(installation.target)
+    assert sorted(message["scheduler-key"] or b"" for message in messages) == sorted(put.key or b"" for put in near)
+    assert set(outcomes(installation).values()) == {(b"fired", None)}
+    assert b"leaderless" not in outcomes(installation)
+    delivered = [message["scheduler-key"] for message in installation.read(pair)]
+    assert sorted(key or b"" for key in delivered) == sorted([pair.encode(), *waits])
+    assert installation.read(installation.dead_letters) == []
+
+
+def wait_until_in_sync_without(broker: str, lost: int) -> None:
+    """Return once every partition counts on the other brokers alone."""
+    admin = AdminClient({"bootstrap.servers": broker, "log_level": 0})
+    wait_until(
+        lambda: all(
+            lost not in partition.isrs or partition.leader < 0
+            for topic in admin.list_topics(timeout=SECONDS).topics.values()
+            for partition in topic.partitions.values()
+        ),
+        f"no partition waits for broker {lost}",
+    )
