@@ -101,6 +101,18 @@ def test_what_has_not_fired_yet_is_not_lost() -> None:
     assert (partition.in_force().value, partition.in_force().due_ms) == (b"new", NOON)
 
 
+def test_another_shift_neither_repeats_an_occurrence_nor_loses_one() -> None:
+    partition = Partition()
+    partition.state(b"old", NOON, NOON - SECOND, cron="0 * * * *", continues=False)
+    partition.read()
+    partition.fire(NOON)
+    shifted = wire.schedule_headers("t", due_ms=NOON + 90 * SECOND, cron="0 * * * *", shift_ms=90 * SECOND)
+    partition.append(b"new", [*shifted, (wire.CONTINUES, b"true")], NOON + SECOND)
+    partition.read()
+
+    assert partition.in_force().due_ms == NOON + 3690 * SECOND  # not 12:01:30, when it was due at 12:00
+
+
 def test_by_another_rule_it_is_due_as_it_says_but_not_again_at_an_instant_that_has_fired() -> None:
     partition = Partition()
     partition.state(b"old", NOON, NOON - SECOND, cron="0 * * * *", continues=False)
