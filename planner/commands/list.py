@@ -8,14 +8,12 @@ import click
 from rich.markup import escape
 
 from planner.commands.options import json_option
-from planner.commands.sync_options import telling
+from planner.commands.sync_options import load_settings, telling
 from planner.listing import Kind, items
 from scheduler.client import SchedulerClient
 from scheduler.clock import rfc3339
 from scheduler.errors import ExitCode
-from scheduler.runtime import logs
 from scheduler.runtime.cli import echo_json, echo_table, environment_help, examples
-from scheduler.runtime.settings import Settings
 
 if TYPE_CHECKING:
     from planner.listing import Item
@@ -36,8 +34,7 @@ def list_(source: str | None, *, as_document: bool) -> int:
 
     An entry that was planned with --horizon is one row, and so are the retries of an entry that wait for their time.
     """
-    settings = Settings.load()
-    logs.configure(settings.log_level, settings.log_format)
+    settings = load_settings()
     with SchedulerClient(settings, client_id="planner") as client, telling() as tell:
         tell("reading what is in force")
         found = items((stored for topic in settings.schedules_topics for stored in client.schedules(topic)), source)

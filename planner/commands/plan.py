@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING
 import click
 
 from planner.commands.options import crontab_argument, json_option, system_option
-from planner.commands.sync_options import ENVIRONMENT, horizon_option, show, source_option, telling
+from planner.commands.sync_options import ENVIRONMENT, horizon_option, load_settings, show, source_option, telling
 from planner.files import entries_of
 from planner.reconcile import Reconciler, Wanted
 from planner.sources import source_name
 from scheduler.client import SchedulerClient
 from scheduler.clock import SystemClock
 from scheduler.errors import ExitCode
-from scheduler.runtime import logs
 from scheduler.runtime.cli import examples
-from scheduler.runtime.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,8 +36,7 @@ if TYPE_CHECKING:
 @json_option
 def plan(path: Path, source: str | None, horizon_ms: int | None, *, system: bool, as_document: bool) -> int:
     """Show what a sync would create, change (field by field), cancel and keep. Writes nothing."""
-    settings = Settings.load()
-    logs.configure(settings.log_level, settings.log_format)
+    settings = load_settings()
     owner = source_name(source, path)
     entries = entries_of(path, clusters=settings.clusters, system=system)
     with SchedulerClient(settings, client_id="planner") as client, telling() as tell:

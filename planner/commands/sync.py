@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 import click
 
 from planner.commands.options import crontab_argument, json_option, system_option
-from planner.commands.sync_options import ENVIRONMENT, ask, horizon_option, show, source_option, telling, yes_option
+from planner.commands.sync_options import (
+    ENVIRONMENT,
+    ask,
+    horizon_option,
+    load_settings,
+    show,
+    source_option,
+    telling,
+    yes_option,
+)
 from planner.files import entries_of
 from planner.reconcile import Reconciler, Wanted, handed_over_late
 from planner.sources import source_name
@@ -15,9 +24,7 @@ from planner.steps import Later
 from scheduler.client import SchedulerClient
 from scheduler.clock import SystemClock
 from scheduler.errors import ExitCode
-from scheduler.runtime import logs
 from scheduler.runtime.cli import examples
-from scheduler.runtime.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,8 +63,7 @@ def sync(
 
     All of it happens in one transaction; a file with an error changes nothing. A second run writes nothing.
     """
-    settings = Settings.load()
-    logs.configure(settings.log_level, settings.log_format)
+    settings = load_settings()
     owner = source_name(source, path)
     entries = entries_of(path, clusters=settings.clusters, system=system, otherwise="; nothing was changed")
     wanted = Wanted(owner, entries, horizon_ms)

@@ -12,7 +12,9 @@ from rich.console import Console
 from planner.report import COLUMNS, as_json, counts, shown, summary, table_rows
 from scheduler.durations import parse_duration
 from scheduler.errors import InputError
+from scheduler.runtime import logs
 from scheduler.runtime.cli import echo_json, echo_table, environment_help
+from scheduler.runtime.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,6 +62,15 @@ horizon_option = click.option(
     help="Instead of standing schedules, write each occurrence from now to so far ahead (24h) as a schedule of its "
     "own; run it again well before that.",
 )
+
+
+def load_settings() -> Settings:
+    """Settings of a command that ends; what the Kafka client says of its own accord is for those who debug."""
+    settings = Settings.load()
+    logs.configure(settings.log_level, settings.log_format)
+    if settings.log_level != "debug":
+        logs.silence_client()
+    return settings
 
 
 @contextmanager

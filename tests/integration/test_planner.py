@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
-import subprocess
-import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
-from scheduler.client import SchedulerClient
 from scheduler.errors import ExitCode
 from scheduler.job import Job
 from scheduler.records import Write
-from scheduler.runtime.settings import Settings
 from scheduler.topics import schedules_topic
+from tests.support.planner import Planner
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from scheduler.records import Stored
     from tests.support.broker import Broker, Topics
 
 SECONDS = 60.0
@@ -39,53 +34,18 @@ NAME=weekly
 """
 
 
-class Ended(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def summary(self) -> str:
-        return self.out.splitlines()[-1] if self.out else ""
-
-
-class Bench:
-    """A schedules topic of its own, a crontab, and the planner as a process."""
+class Bench(Planner):
+    """A schedules topic of its own, and a crontab."""
 
     def __init__(self, bootstrap_servers: str, topic: str, folder: Path) -> None:
         self.bootstrap_servers = bootstrap_servers
         self.topic = topic
-        self.crontab = folder / "jobs"
-        self.settings = Settings.load(bootstrap_servers=bootstrap_servers, schedules_topics=[topic])
-
-    def sync(self, text: str | None = None, *options: str, bootstrap_servers: str = "") -> Ended:
-        if text is not None:
-            self.crontab.write_text(text)
-        env = {
-            **os.environ,
-            "BOOTSTRAP_SERVERS": bootstrap_servers or self.bootstrap_servers,
-            "SCHEDULES_TOPICS": self.topic,
+        environment = {
+            "BOOTSTRAP_SERVERS": bootstrap_servers,
+            "SCHEDULES_TOPICS": topic,
             "CLUSTERS": "cluster-a,cluster-b",
         }
-        command = [sys.executable, "-m", "planner", "sync", str(self.crontab), *options]
-        ended = subprocess.run(command, env=env, capture_output=True, text=True, timeout=SECONDS, check=False)
-        return Ended(ended.returncode, ended.stdout, ended.stderr)
-
-    def sync_well(self, text: str | None = None, *options: str) -> str:
-        ended = self.sync(text, *options)
-        assert (ended.code, ended.err) == (ExitCode.OK, "")
-        return ended.summary
-
-    def in_force(self) -> dict[str, Stored]:
-        with SchedulerClient(self.settings) as client:
-            found = client.schedules(self.topic)
-        by_id = {stored.schedule.schedule_id: stored for stored in found}
-        assert len(by_id) == len(found)
-        return by_id
-
-    def write(self, *writes: Write) -> None:
-        with SchedulerClient(self.settings) as client, client.writer(f"{self.topic}-test") as writer:
-            writer.apply(writes)
+        super().__init__(environment, folder / "jobs")
 
     def ends(self) -> list[int]:
         """The high watermark of each partition: it grows with whatever is written, a transaction's marker too."""
@@ -182,7 +142,7 @@ def test_a_schedule_that_another_partitioner_placed_is_changed_and_cancelled_whe
     )
     assert bench.in_force()["jobs/tick"].partition == elsewhere
 
-    bench.sync_well(change)
+    bench.sync_well(change, "--yes")
 
     found = bench.in_force()  # which also says that no id is in force twice
     if change:
@@ -204,8 +164,8 @@ def test_schedules_of_other_sources_and_of_no_source_are_left_alone(bench: Bench
     )
     others = bench.in_force()
 
-    assert bench.sync_well(CRONTAB, "--source", "mine") == "3 created, 0 changed, 0 cancelled, 0 kept"
-    assert bench.sync_well("", "--source", "mine") == "0 created, 0 changed, 3 cancelled, 0 kept"
+    assert bench.sync_well(CRONTAB, "--source", "mine", "--yes") == "3 created, 0 changed, 0 cancelled, 0 kept"
+    assert bench.sync_well("", "--source", "mine", "--yes") == "0 created, 0 changed, 3 cancelled, 0 kept"
     assert bench.in_force() == others
 
 
@@ -262,7 +222,7 @@ def test_a_planner_fences_another_one_of_the_same_source(bench: Bench) -> None:
 
 
 def test_a_topic_that_does_not_exist_is_named(bench: Bench) -> None:
-    bench.topic = "no-such-topic"
+    bench.environment["SCHEDULES_TOPICS"] = "no-such-topic"
 
     ended = bench.sync(CRONTAB)
 
@@ -275,7 +235,8 @@ def test_a_broker_that_does_not_answer_is_named(bench: Bench) -> None:
         closed.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{closed.getsockname()[1]}"
 
-        ended = bench.sync(CRONTAB, bootstrap_servers=address)
+        bench.environment["BOOTSTRAP_SERVERS"] = address
+        ended = bench.sync(CRONTAB)
 
     assert (ended.code, ended.out) == (ExitCode.UNAVAILABLE, "")
     assert f"planner: Kafka at {address}: " in ended.err

@@ -8,10 +8,11 @@ import pytest
 
 from planner.apply import plan_writes
 from planner.crontab import read_crontab
-from planner.plan import Cancel, Change, Create, Keep, Plan, make_plan
+from planner.plan import make_plan
 from planner.report import as_json, summary, table_rows
 from planner.snapshot import Snapshot, select, take_snapshot
 from planner.standing import Standing, standing
+from planner.steps import Cancel, Change, Create, Keep, Plan
 from scheduler.errors import InputError
 from scheduler.job import Job
 from scheduler.records import Stored, Write
@@ -197,7 +198,7 @@ def test_only_schedules_of_the_source_are_its_own() -> None:
 
     snapshot = select([*mine, *theirs, nobody, other], "jobs")
 
-    assert snapshot == Snapshot(own=mine, foreign=(nobody,))
+    assert snapshot == Snapshot(own=mine, foreign=(nobody,), others=theirs)
 
 
 def test_a_pending_retry_of_a_job_is_not_the_planners() -> None:
@@ -250,10 +251,10 @@ def test_a_plan_is_shown_as_rows_and_counted() -> None:
     text = "NAME=stays\n@daily a\nCRON_TZ=Asia/Tokyo\nNAME=new\n0 3 * * * cluster-b c"
     plan = planned(text, (kept, gone))
 
-    assert table_rows(plan) == [
-        ("=", "stays", "stays", "@daily", "UTC", "cluster-a", "2030-01-02T00:00:00Z"),
-        ("[green]+[/green]", "new", "new", "0 3 * * *", "Asia/Tokyo", "cluster-b", "2030-01-01T18:00:00Z"),
-        ("[red]-[/red]", "goes", "goes", "@hourly", "UTC", "cluster-a", "2030-01-01T13:00:00Z"),
+    assert table_rows(plan.steps) == [
+        ("=", "stays", "stays", "@daily", "UTC", "cluster-a", "2030-01-02T00:00:00Z", ""),
+        ("[green]+[/green]", "new", "new", "0 3 * * *", "Asia/Tokyo", "cluster-b", "2030-01-01T18:00:00Z", ""),
+        ("[red]-[/red]", "goes", "goes", "@hourly", "UTC", "cluster-a", "2030-01-01T13:00:00Z", ""),
     ]
     assert summary(plan) == "1 created, 0 changed, 1 cancelled, 1 kept"
     assert as_json(plan)[1:] == [
@@ -261,6 +262,7 @@ def test_a_plan_is_shown_as_rows_and_counted() -> None:
             "action": "create",
             "schedule_id": "jobs/new",
             "job": "new",
+            "file": None,
             "line": 5,
             "cron": "0 3 * * *",
             "timezone": "Asia/Tokyo",
@@ -273,6 +275,7 @@ def test_a_plan_is_shown_as_rows_and_counted() -> None:
             "action": "cancel",
             "schedule_id": "jobs/goes",
             "job": "goes",
+            "file": None,
             "line": None,
             "cron": "@hourly",
             "timezone": "UTC",
@@ -289,4 +292,5 @@ def test_a_cancelled_schedule_that_is_no_job_is_shown_too() -> None:
         Write("schedules", b"jobs/[x]", b"?", schedule_headers("t", due_ms=NOON, headers=[("planner-source", b"jobs")]))
     )
 
-    assert table_rows(planned("", (odd,))) == [("[red]-[/red]", "?", r"\[x]", "once", "", "t", "2030-01-01T12:00:00Z")]
+    (row,) = table_rows(planned("", (odd,)).steps)
+    assert row == ("[red]-[/red]", "?", r"\[x]", "once", "", "t", "2030-01-01T12:00:00Z", "")
