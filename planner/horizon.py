@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from planner.occurrences import Planned, occurrences, occurs_at, planned_instant
-from planner.plan import by_entry, check_ids, match, successions, tally, work
+from planner.plan import Heirs, by_entry, check_ids, match, successions, tally
 from planner.steps import Cancel, Change, Create, Keep, Later, Plan
 from scheduler.durations import format_duration
 from scheduler.errors import InputError
@@ -56,29 +56,17 @@ def make_horizon_plan(
         stored = current.get(standing.key) or former.get(standing.key)
         for step in _entry(standing, stored, there, now_ms + lead_ms, now_ms + horizon_ms):
             (ended if isinstance(step, Cancel) else steps).append(step)
-        if len(steps) > MOST:
-            raise InputError(
-                f"more than {MOST:,} occurrences within {format_duration(horizon_ms)}; choose a shorter --horizon"
-            )
+            if len(steps) > MOST:
+                raise InputError(
+                    f"more than {MOST:,} occurrences within {format_duration(horizon_ms)}; choose a shorter --horizon"
+                )
     check_ids(snapshot, {step.desired.key for step in steps if isinstance(step, Create)})
-    of_former_ids = [stored for several in planned.values() for stored in several]
-    near = [stored for stored in of_former_ids if stored.schedule.due_ms <= now_ms + lead_ms]
-    heirs = by_work(desired) if near else {}
-    for stored in of_former_ids:
-        due_ms = stored.schedule.due_ms
-        same = heirs.get(work(stored.schedule.value), ()) if due_ms <= now_ms + lead_ms else ()
-        fires = any(occurs_at(standing.entry, due_ms) for standing in same)
+    heirs = Heirs(desired, wanted, planned)
+    for stored in (stored for several in planned.values() for stored in several):
+        fires = stored.schedule.due_ms <= now_ms + lead_ms and heirs.has(stored)
         ended.append(Keep(None, stored) if fires else Cancel(stored))
     held, dropped = tally(snapshot, wanted, former)
     return Plan((*steps, *ended), held, dropped, now_ms, lead_ms)
-
-
-def by_work(desired: Sequence[Standing]) -> dict[object, list[Standing]]:
-    """Entries by what they run."""
-    found: dict[object, list[Standing]] = {}
-    for standing in desired:
-        found.setdefault(work(standing.payload), []).append(standing)
-    return found
 
 
 def _entry(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from planner.occurrences import entry_key, first_occurrence
+from planner.occurrences import entry_key, first_occurrence, occurs_at
 from planner.steps import LEAD_MS, Cancel, Change, Create, Keep, Later, Plan
 from scheduler.clock import rfc3339
 from scheduler.errors import InputError
@@ -46,16 +46,18 @@ def make_plan(desired: Sequence[Standing], snapshot: Snapshot, now_ms: int, lead
     current, surplus = match(wanted, snapshot.own)
     former, left = successions(desired, current, surplus)
     planned = by_entry(snapshot.planned)
+    heirs = Heirs(desired, wanted, planned)
     near_ms = now_ms + lead_ms
     steps: list[Step] = []
     for standing in desired:
         stored = current.get(standing.key) or former.get(standing.key)
-        steps.append(_step(standing, stored, now_ms, near_ms, begins_behind=standing.key in planned))
-    occurrences = [
-        Keep(None, stored) if key in wanted and stored.schedule.due_ms <= near_ms else Cancel(stored)
-        for key, stored in ((key, stored) for key, several in planned.items() for stored in several)
-    ]
-    ended = [*map(Cancel, left), *occurrences]
+        begins_behind = standing.key in planned or heirs.inherits(standing)
+        steps.append(_step(standing, stored, now_ms, near_ms, begins_behind=begins_behind))
+    ended: list[Step] = [Cancel(stored) for stored in left]
+    for key, several in planned.items():
+        for stored in several:
+            fires = stored.schedule.due_ms <= near_ms and (key in wanted or heirs.has(stored))
+            ended.append(Keep(None, stored) if fires else Cancel(stored))
     ended.sort(key=lambda step: isinstance(step, Cancel))
     held, dropped = tally(snapshot, wanted, former)
     return Plan((*steps, *ended), held, dropped, now_ms, lead_ms)
@@ -128,6 +130,32 @@ def by_entry(planned: Iterable[Stored]) -> dict[bytes, list[Stored]]:
     for stored in planned:
         found[entry_key(stored.schedule.key)].append(stored)
     return found
+
+
+class Heirs:
+    """Entries that run what occurrences of former ids were planned for."""
+
+    def __init__(
+        self, desired: Iterable[Standing], wanted: Collection[bytes], planned: Mapping[bytes, Sequence[Stored]]
+    ) -> None:
+        former = {work(several[0].schedule.value) for key, several in planned.items() if key not in wanted}
+        self._by_work: dict[Any, list[Standing]] = defaultdict(list)
+        for standing in desired if former else ():
+            found = work(standing.payload)
+            if found in former:
+                self._by_work[found].append(standing)
+        self._keys = {standing.key for several in self._by_work.values() for standing in several}
+
+    def inherits(self, standing: Standing) -> bool:
+        """Whether it does."""
+        return standing.key in self._keys
+
+    def has(self, stored: Stored) -> bool:
+        """Whether an occurrence of a former id is one of an entry as well."""
+        schedule = stored.schedule
+        return any(
+            occurs_at(standing.entry, schedule.due_ms) for standing in self._by_work.get(work(schedule.value), ())
+        )
 
 
 def tally(snapshot: Snapshot, wanted: Collection[bytes], former: Mapping[bytes, Stored]) -> tuple[int, int]:
