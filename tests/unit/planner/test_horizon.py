@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from planner.occurrences import Planned, planned_instant
@@ -168,6 +168,7 @@ steps = st.lists(
 
 
 @settings(max_examples=300, deadline=None)
+@example([(None, "NAME=x\n", 500, HOUR - LEAD_MS), (None, "NAME=y\n", LEAD_MS - 1, HOUR)])
 @given(steps)
 def test_every_occurrence_runs_once_however_it_is_planned(steps: list[tuple[int | None, str, int, int]]) -> None:
     """Standing or with a horizon, under this name or that, and written up to the lead after the look."""
