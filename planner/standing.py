@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from scheduler.durations import format_duration
 from scheduler.job import Job, Retry
-from scheduler.wire import AT, DELAY, EPOCH, PAUSED, REPLACES, schedule_headers
+from scheduler.wire import AT, CONTINUES, DELAY, EPOCH, PAUSED, REPLACES, schedule_headers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,7 +22,7 @@ SOURCE = "planner-source"
 JITTER = "planner-jitter"
 """The header with the jitter that the entry's shift is a part of, so that it can be exported."""
 
-_MOVES = frozenset({EPOCH, AT, DELAY, REPLACES, PAUSED})
+_MOVES = frozenset({EPOCH, AT, DELAY, REPLACES, CONTINUES, PAUSED})
 """Headers that differ between two occurrences of one schedule, and the pause that an operator asked for."""
 
 

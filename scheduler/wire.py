@@ -46,6 +46,7 @@ SHIFT = "scheduler-shift"
 MISFIRE = "scheduler-misfire"
 MISFIRE_GRACE = "scheduler-misfire-grace"
 PAUSED = "scheduler-paused"
+CONTINUES = "scheduler-continues"
 REPLACES = "scheduler-replaces"
 TIMESTAMP = "scheduler-timestamp"
 KEY = "scheduler-key"
@@ -71,6 +72,7 @@ STATED = frozenset(
         MISFIRE,
         MISFIRE_GRACE,
         PAUSED,
+        CONTINUES,
         REPLACES,
     }
 )
@@ -160,6 +162,7 @@ def _schedule(key: bytes, value: bytes, headers: Sequence[Header], timestamp_ms:
         replaces=_offset(stated[REPLACES]) if REPLACES in stated else None,
         delivers_null=TARGET_TOMBSTONE in stated and _flag(stated, TARGET_TOMBSTONE, Reason.BAD_TOMBSTONE),
         paused=PAUSED in stated and _flag(stated, PAUSED, Reason.BAD_PAUSED),
+        continues=_continues(stated),
     )
 
 
@@ -178,6 +181,15 @@ def _flag(stated: dict[str, bytes | None], name: str, reason: Reason) -> bool:
     if text not in ("true", "false"):
         raise _RejectedError(reason, f"{name}: {text[:40]!r} is neither true nor false")
     return text == "true"
+
+
+def _continues(stated: dict[str, bytes | None]) -> bool:
+    if CONTINUES not in stated:
+        return False
+    continues = _flag(stated, CONTINUES, Reason.BAD_CONTINUES)
+    if continues and (CRON not in stated or EPOCH not in stated):
+        raise _RejectedError(Reason.BAD_CONTINUES, f"{CONTINUES} is for a schedule with {CRON} and {EPOCH}")
+    return continues
 
 
 def _due(stated: dict[str, bytes | None], rule: Rule | None, timestamp_ms: int) -> int:
@@ -306,7 +318,7 @@ def _said_of(schedule: Schedule, topic: str, due_ms: int) -> tuple[Header, ...]:
 
 def _lasting(schedule: Schedule) -> list[Header]:
     """The schedule's own headers without those of one version: its due time, and what it replaced."""
-    return [header for header in schedule.own_headers if header[0] not in (EPOCH, AT, DELAY, REPLACES)]
+    return [header for header in schedule.own_headers if header[0] not in (EPOCH, AT, DELAY, REPLACES, CONTINUES)]
 
 
 def fired_headers(schedule: Schedule, topic: str, due_ms: int) -> list[Header]:

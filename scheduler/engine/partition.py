@@ -16,7 +16,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from scheduler import wire
-from scheduler.engine.changes import Change, NotPendingError, Verb, rewritten
+from scheduler.engine.changes import Change, NotPendingError, Verb, continuing, rewritten
 from scheduler.engine.life import Fact, State, after
 from scheduler.engine.occurrence import decide
 from scheduler.engine.pending import Pending, place
@@ -158,7 +158,20 @@ class PartitionEngine:
     def _stated(self, schedule: Schedule) -> None:
         self.accepted += 1
         self._drop_hidden(schedule.key)
-        self.pending.put(schedule)
+        if schedule.continues:
+            self._continue(schedule)
+        else:
+            self.pending.put(schedule)
+
+    def _continue(self, schedule: Schedule) -> None:
+        """A version goes on where the one that it replaces stands, not where its writer saw that one stand.
+
+        What it goes on from may be compacted away: then it has to stand in the record itself.
+        """
+        continued = continuing(schedule, self.pending.get(schedule.key))
+        self.pending.put(continued)
+        if continued is not schedule:
+            self._hide(schedule.key, schedule.offset)
 
     def _cancel(self, cancel: Cancel) -> None:
         key = cancel.key
@@ -189,6 +202,10 @@ class PartitionEngine:
         if cancelled_at > replaces:
             self._cancel_behind(successor, replaces, first)
         if newer is not None and newer > replaces:
+            version = self.pending.get(key)
+            if version is not None and version.continues:
+                # it was read before the firing that this successor tells of
+                self.pending.amend(continuing(version, successor))
             self._hide(key, newer)
         elif cancelled_at <= replaces:
             self.pending.put(successor)
