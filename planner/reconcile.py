@@ -21,11 +21,12 @@ from scheduler.errors import BrokerUnavailableError, SchedulerError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from planner.apply import Writer
     from planner.entry import Entry
     from planner.snapshot import Snapshot
     from planner.standing import Standing
     from planner.steps import Plan
-    from scheduler.client import SchedulerClient, Writer
+    from scheduler.client import SchedulerClient
     from scheduler.clock import Clock
     from scheduler.runtime.settings import Settings
 

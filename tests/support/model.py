@@ -464,7 +464,7 @@ class World:
 
     # -- the judge -----------------------------------------------------------------------------------
 
-    def judge(self) -> None:  # noqa: PLR0912 - a list of rules
+    def judge(self) -> None:  # noqa: PLR0912, PLR0915 - a list of rules
         """Compare what clients were told with what was delivered, by offsets."""
         fired: dict[tuple[bytes, int], int] = {}
         jobs: dict[tuple[bytes, int], int] = {}
