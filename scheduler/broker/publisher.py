@@ -127,7 +127,8 @@ class Publisher:
 
     def _failure(self, producer: Producer, error: KafkaError) -> PublishError:
         fault = _first_cause(producer) if error.code() in _OVER else error
-        producer.poll(0)  # reports what was refused so far
+        with contextlib.suppress(KafkaException):  # a producer that has failed for good says so again
+            producer.poll(0)  # reports what was refused so far
         cause = self._cause(fault)
         reason = poison(cause)
         if reason is not None:
