@@ -16,6 +16,7 @@ from scheduler.api.server import ApiServer
 from scheduler.broker.checks import wait_for_topics
 from scheduler.broker.cluster import Cluster
 from scheduler.broker.courier import Courier
+from scheduler.broker.deliveries import Deliveries
 from scheduler.broker.gateway import Gateway
 from scheduler.broker.observer import Observer, Observers
 from scheduler.broker.owner import Owner
@@ -198,18 +199,30 @@ class Scheduler:
     def _make_owner(self, topic: str, partition: int) -> Owner:
         settings = self._settings
         name = f"{settings.group_id}-{topic}-{partition}"
-        return Owner(
-            Place(topic, partition, settings.history_topic, settings.dead_letter_topic),
-            Publisher(transactional_conf(settings, self._client_id, name), self._clock),
+        place = Place(topic, partition, settings.history_topic, settings.dead_letter_topic)
+
+        def is_ours() -> bool:
+            return self._subscriber.is_ours(topic, partition)
+
+        deliveries = Deliveries(
+            place,
             self._targets,
+            self._clock,
+            self._observer,
+            grace_ms=settings.target_grace,
+            courier=Courier(courier_conf(settings, self._client_id), self._clock) if self._elsewhere else None,
+            is_ours=is_ours,
+            # nobody else has it before the group has missed our heartbeats for as long as a session
+            proof_seconds=settings.session_timeout / 2000,
+        )
+        return Owner(
+            place,
+            Publisher(transactional_conf(settings, self._client_id, name), self._clock),
+            deliveries,
             lambda: self._cluster.high_watermark(topic, partition),
-            lambda: self._subscriber.is_ours(topic, partition),
+            is_ours,
             self._clock,
             self._observer,
             self._skew.committed,
             since_delta=settings.since_delta,
-            target_grace_ms=settings.target_grace,
-            courier=Courier(courier_conf(settings, self._client_id), self._clock) if self._elsewhere else None,
-            # nobody else has it before the group has missed our heartbeats for as long as a session
-            proof_seconds=settings.session_timeout / 2000,
         )

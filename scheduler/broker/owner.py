@@ -3,44 +3,32 @@
 from __future__ import annotations
 
 import logging
-import math
 import threading
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from confluent_kafka import KafkaException
 
+from scheduler.broker.deliveries import Blame
 from scheduler.broker.failures import Kind, PublishError
 from scheduler.broker.feed import feed
 from scheduler.broker.requests import Requests
-from scheduler.broker.targets import Patience
 from scheduler.engine.life import State
 from scheduler.engine.occurrence import oldest
 from scheduler.engine.partition import PartitionEngine
-from scheduler.engine.settlement import (
-    Settlement,
-    Told,
-    arrived,
-    bookkeeping,
-    delivery,
-    records,
-    refused,
-    undeliverable,
-)
 from scheduler.runtime.logs import fields
-from scheduler.schedule import Outcome, Reason, Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from confluent_kafka import Message
 
+    from scheduler.broker.deliveries import Deliveries
     from scheduler.broker.observer import Observer
     from scheduler.broker.publisher import Publisher
-    from scheduler.broker.targets import Obstacle, Targets
     from scheduler.clock import Clock
-    from scheduler.engine.settlement import Out, Place
+    from scheduler.engine.settlement import Place, Settlement
 
 MAX_BATCH = 5000
 """Schedules in one transaction while behind: 15,000 records, far from filling the client's queue of a million."""
@@ -48,9 +36,6 @@ MAX_WAIT_SECONDS = 0.5
 """The wall clock may jump: nobody sleeps through more than this."""
 MAX_BACKLOG = 50_000
 """Records read but not applied; the reader waits while there are more."""
-TOPICS_SHOWN = 5
-UNANSWERED_MS = 500
-"""Before a message that another cluster did not acknowledge is tried again."""
 REQUEST_PAUSE_SECONDS = 0.001
 """Between two looks at a change that waits for the clock."""
 BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -72,19 +57,6 @@ class Standing(NamedTuple):
     """How long the restore took; None until it is over."""
 
 
-class Courier(Protocol):
-    """Delivers to another cluster than the schedules', where no transaction spans both."""
-
-    def deliver(self, outs: Sequence[Out]) -> list[PublishError | None]:
-        """Deliver each message, acknowledged by its topic; for each, what went wrong.
-
-        An error with a `reason` will not pass; one without will.
-        """
-
-    def close(self) -> None:
-        """Stop; what is not acknowledged is given up."""
-
-
 class Owner:
     """Started on assignment, stopped on revocation; never used again afterwards."""
 
@@ -92,7 +64,7 @@ class Owner:
         self,
         place: Place,
         publisher: Publisher,
-        targets: Targets,
+        deliveries: Deliveries,
         high_watermark: Callable[[], int],
         is_ours: Callable[[], bool],
         clock: Clock,
@@ -100,9 +72,6 @@ class Owner:
         on_commit: Callable[[], None],
         *,
         since_delta: int | None = None,
-        target_grace_ms: int = 0,
-        courier: Courier | None = None,
-        proof_seconds: float = 0.0,
     ) -> None:
         self.place = place
         self.engine = PartitionEngine()
@@ -117,21 +86,13 @@ class Owner:
         self.read_to = 0
         """Every record below this offset is applied; read from any thread."""
         self._publisher = publisher
-        self._targets = targets
+        self._deliveries = deliveries
         self._high_watermark = high_watermark
         self._is_ours = is_ours
         self._clock = clock
         self._observer = observer
         self._on_commit = on_commit
         self._since_delta = since_delta
-        self._target_grace_ms = target_grace_ms
-        self._courier = courier
-        self._arrived: dict[tuple[bytes, int], tuple[int, int]] = {}
-        """Versions (key, offset) of which the courier has delivered an occurrence (due time, lateness) that the log
-        does not tell of yet."""
-        self._proof_seconds = proof_seconds
-        self._proven = -math.inf
-        """When it was last sure (monotonic) that the partition is ours."""
         self._inbox: SimpleQueue[Sequence[Message]] = SimpleQueue()
         self.requests = Requests(lambda: self._inbox.put(()))
         self._given = 0
@@ -140,8 +101,6 @@ class Owner:
         self._limit = MAX_BATCH
         self._failures = 0
         """Transactions that failed in a row for no fault of a record."""
-        self._condemned: dict[tuple[bytes | None, int], list[tuple[Reason, str, frozenset[str]]]] = {}
-        """Settlements (key, what they replace) of which a record was refused: why, and by which topics."""
         self._stop = threading.Event()
         self._running_since_ms = 0
         self._restore_seconds: float | None = None
@@ -194,8 +153,7 @@ class Owner:
             self.room.set()
             self.requests.close()
             self._publisher.close()
-            if self._courier is not None:
-                self._courier.close()
+            self._deliveries.close()
 
     @property
     def _where(self) -> dict[str, object]:
@@ -232,11 +190,7 @@ class Owner:
             self._restore_seconds = seconds
             log.info("restored", extra=fields(**self._where, schedules=len(self.engine.pending), seconds=seconds))
         else:
-            self._arrived = {
-                (key, offset): told
-                for (key, offset), told in self._arrived.items()
-                if self.engine.pending.offset_of(key) == offset
-            }
+            self._deliveries.recovered(self.engine)
             log.info("recovered", extra=fields(**self._where))
 
     def _fence(self) -> None:
@@ -332,122 +286,24 @@ class Owner:
         started = self._clock.monotonic()
         batch: list[Settlement] = []
         try:
-            for settlement in taken:
-                deliverable = self._deliverable(settlement, now_ms)
-                if deliverable is not None:
-                    batch.append(deliverable)
-            if self._courier is not None:
-                batch = self._deliver(self._courier, batch, now_ms)
+            batch = self._deliveries.prepare(taken, self.engine, now_ms, self._running_since_ms)
             if not batch:
                 self.requests.committed(batch)
                 return
-            self._publisher.publish(self._records(batch), lambda: self._targets.ailing(_target_topics(batch)))
+            self._publisher.publish(self._deliveries.records(batch), lambda: self._deliveries.ail(batch))
         except KafkaException as error:
             self._failed(taken, PublishError(Kind.RETRIABLE, error.args[0].str()))
         except PublishError as error:
-            self._failed(batch, error)
+            self._failed(batch or taken, error)
         else:
             self._on_commit()
             self.engine.committed(batch)
             self.requests.committed(batch)
-            self._proven = self._clock.monotonic()
+            self._deliveries.committed(batch)
             self._failures = 0
             self._limit = min(MAX_BATCH, self._limit * 2)
-            if self._arrived or self._condemned:
-                self._told_of(batch)
             seconds = self._clock.monotonic() - started
             self._observer.settled(self.place, batch, seconds, running_since_ms=self._running_since_ms)
-
-    def _told_of(self, batch: Sequence[Settlement]) -> None:
-        for settlement in batch:
-            subject = settlement.subject
-            self._condemned.pop((subject.key, settlement.replaces), None)
-            self._arrived.pop((subject.key or b"", subject.offset), None)
-
-    def _records(self, batch: Sequence[Settlement]) -> Iterator[Out]:
-        place = self.place
-        said = records if self._courier is None else bookkeeping
-        for settlement in batch:
-            yield from said(settlement, place)
-
-    def _deliver(self, courier: Courier, batch: list[Settlement], now_ms: int) -> list[Settlement]:
-        """Deliver first, to another cluster; what is left is told at home, so that nothing is lost in between."""
-        places = [(index, out) for index, each in enumerate(batch) if (out := self._undelivered(each)) is not None]
-        if not places:
-            return batch
-        self._prove()
-        settled: list[Settlement | None] = list(batch)
-        failed: dict[str, PublishError] = {}
-        for (index, out), error in zip(places, courier.deliver([out for _, out in places]), strict=True):
-            settlement = batch[index]
-            if error is None:
-                subject = settlement.subject
-                if isinstance(subject, Schedule) and settlement.due_ms >= subject.due_ms:
-                    # an earlier one was asked for out of turn: who asked is told, it is not tried again
-                    self._arrived[subject.key, subject.offset] = (settlement.due_ms, settlement.lateness_ms)
-            elif error.reason is not None:
-                settled[index] = undeliverable(settlement, error.reason, str(error))
-            else:
-                failed[out.topic] = error
-                self.engine.postpone(settlement, now_ms + UNANSWERED_MS)
-                settled[index] = None
-        if failed:
-            error = next(iter(failed.values()))
-            self._observer.failed(self.place, error.kind)
-            topics = ",".join(sorted(failed)[:TOPICS_SHOWN])
-            log.warning("not delivered", extra=fields(**self._where, targets=topics, detail=str(error)))
-            self._targets.suspect(failed)
-        return [settlement for settlement in settled if settlement is not None]
-
-    def _prove(self) -> None:
-        """Make sure that we are the owner, unless that is known from a moment ago.
-
-        No fence holds at another cluster: a process that was frozen meanwhile would deliver from what it remembers.
-        """
-        if self._clock.monotonic() - self._proven < self._proof_seconds:
-            return
-        asked = self._clock.monotonic()
-        if not self._is_ours():
-            raise PublishError(Kind.ABORTABLE, "the group has given the partition to another")
-        self._proven = asked
-
-    def _undelivered(self, settlement: Settlement) -> Out | None:
-        out = delivery(settlement, self.place)
-        if out is None or self._arrived.get(_version(settlement), (None,))[0] == settlement.due_ms:
-            return None
-        return out
-
-    def _deliverable(self, settlement: Settlement, now_ms: int) -> Settlement | None:
-        """The settlement as it can be delivered; None where it has to wait."""
-        subject = settlement.subject
-        if self._arrived and settlement.outcome is not None and (told := self._arrived.get(_version(settlement))):
-            settlement = arrived(settlement, *told)
-        elif settlement.outcome is Outcome.FIRED and isinstance(subject, Schedule):
-            obstacle = self._targets.obstacle(subject.target_topic, subject.target_partition)
-            if obstacle is not None:
-                return self._held_up(settlement, subject, obstacle, now_ms)
-        if self._condemned:
-            for verdict in self._condemned.get((subject.key, settlement.replaces), ()):
-                settlement = refused(settlement, *verdict, self.place)
-        return settlement
-
-    def _held_up(self, settlement: Settlement, subject: Schedule, obstacle: Obstacle, now_ms: int) -> Settlement | None:
-        # from when it could first be delivered: what was due during a stop gets its grace as well
-        given_up_ms = max(subject.due_ms, subject.timestamp_ms, self._running_since_ms) + self._target_grace_ms
-        wait_ms = max(1, math.ceil(obstacle.retry_seconds * 1000))
-        if obstacle.patience is Patience.GRACE:
-            if now_ms >= given_up_ms:
-                # once more, for a topic that was made after the last look
-                again = self._targets.obstacle(subject.target_topic, subject.target_partition, given_up_ms)
-                if again is None:
-                    return settlement
-                obstacle = again
-            wait_ms = min(wait_ms, max(1, given_up_ms - now_ms))
-        waits = obstacle.patience is Patience.GRACE and now_ms < given_up_ms
-        if waits or obstacle.patience is Patience.ENDLESS:
-            self.engine.postpone(settlement, now_ms + wait_ms)
-            return None
-        return undeliverable(settlement, obstacle.reason, obstacle.detail)
 
     def _failed(self, batch: Sequence[Settlement], error: PublishError) -> None:
         """Nobody knows what became of the batch: find out, and if a record is at fault, which one."""
@@ -459,44 +315,12 @@ class Owner:
         self.engine.uncertain(batch)
         self.requests.uncertain(str(error))
         self._stand()
-        topics = _target_topics(batch)
-        self._targets.forget(topics)
         if error.kind is Kind.FENCED:
             raise error
-        ours = {self.place.topic, self.place.history_topic, self.place.dead_letter_topic}
-        theirs = error.unanswered - ours
-        if theirs and (theirs == error.unanswered or self._targets.ailing(theirs)):
-            self._targets.suspect(theirs)
-        elif error.reason is Reason.NOT_AUTHORIZED and not error.refused & ours and self._targets.ailing(topics):
-            pass  # the cluster says of which of them, before the next delivery
-        elif error.reason is not None and (error.reason is not Reason.NOT_AUTHORIZED or error.refused - ours):
+        blamed = self._deliveries.blame(batch, error)
+        if blamed is Blame.RECORD:
             self._limit = max(1, len(batch) // 2)
-            if len(batch) == 1:
-                # with a courier, a transaction holds nothing for a target
-                topics_refused = error.refused or frozenset(() if self._courier is None else ours)
-                self._condemn(batch[0], error.reason, str(error), topics_refused)
-        else:
+        elif blamed is Blame.NOBODY:
             self._failures += 1
             self._clock.wait(self._stop, BACKOFF_SECONDS[min(self._failures, len(BACKOFF_SECONDS)) - 1])
         self._recover()
-
-    def _condemn(self, settlement: Settlement, reason: Reason, detail: str, topics: frozenset[str]) -> None:
-        verdicts = self._condemned.setdefault((settlement.subject.key, settlement.replaces), [])
-        verdicts.append((reason, detail, topics))
-        if settlement.told is Told.BARE:
-            log.error(
-                "no record of how it ends fits in the history",
-                extra=fields(**self._where, offset=settlement.replaces, outcome=settlement.outcome, detail=detail),
-            )
-
-
-def _version(settlement: Settlement) -> tuple[bytes, int]:
-    return settlement.subject.key or b"", settlement.subject.offset
-
-
-def _target_topics(batch: Sequence[Settlement]) -> set[str]:
-    return {
-        settlement.subject.target_topic
-        for settlement in batch
-        if settlement.outcome is Outcome.FIRED and isinstance(settlement.subject, Schedule)
-    }
