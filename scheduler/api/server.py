@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+import weakref
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -49,7 +50,10 @@ class ApiServer:
         self.address = Address(address.host, port)
         self.advertised = advertised(scheduler.settings, self.address)
         """Where other replicas find it."""
-        app = make_app(scheduler, self.address, self.advertised, loopback=ip_address(host).is_loopback)
+        # a proxy, because FastAPI keeps its routes in caches of the process: they would keep a replica that is closed,
+        # and its connections
+        replica: Replica = weakref.proxy(scheduler)
+        app = make_app(replica, self.address, self.advertised, loopback=ip_address(host).is_loopback)
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app, log_config=None, access_log=False, server_header=False, lifespan="on", timeout_graceful_shutdown=1
