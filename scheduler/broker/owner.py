@@ -248,6 +248,10 @@ class Owner:
             return ()
 
     def _apply(self, messages: Sequence[Message]) -> None:
+        """Apply these records and those that wait behind them, until something is due.
+
+        What is due does not wait for a bulk load to end.
+        """
         engine = self.engine
         while messages:
             for message in messages:
@@ -260,6 +264,9 @@ class Owner:
                 self.room.set()
             if self._stop.is_set():
                 return
+            due_ms = engine.next_due_ms()
+            if due_ms is not None and due_ms <= self._clock.now_ms():
+                break
             try:
                 messages = self._inbox.get_nowait()
             except Empty:

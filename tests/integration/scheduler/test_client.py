@@ -8,6 +8,7 @@ import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from secrets import token_bytes
 from typing import TYPE_CHECKING
 
 import pytest
@@ -145,7 +146,7 @@ def test_what_is_not_there_or_there_twice_is_said(install: Callable[..., Install
         with pytest.raises(InputError, match="does not exist"):
             client.schedule("a", "", installation.target, at=0, topic="no-such-topic")
         with pytest.raises(InputError, match="too large"):
-            client.schedule("a", b"x" * 1_100_000, installation.target, at=0)
+            client.schedule("a", token_bytes(1_100_000), installation.target, at=0)
 
 
 def test_a_change_that_was_overtaken_says_so(installation: Installation, client: SchedulerClient) -> None:
