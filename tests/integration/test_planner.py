@@ -50,6 +50,7 @@ class Bench(Planner):
 
     def ends(self) -> list[int]:
         """The high watermark of each partition: it grows with whatever is written, a transaction's marker too."""
+        self.in_force()  # a commit returns before its markers stand in the log; who has read to the end has seen them
         consumer = Consumer(
             {"bootstrap.servers": self.bootstrap_servers, "group.id": "reads-without-joining", "log_level": 0}
         )
