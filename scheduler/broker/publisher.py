@@ -29,6 +29,8 @@ INIT_SECONDS = 10.0
 UNEASY_SECONDS = 1.0
 """Records that are not acknowledged by then may never be: their topics are looked at. Giving up before the commit
 is asked for leaves no doubt, so it costs the neighbours this second, not the five of a commit."""
+CAUSE_SECONDS = 1.0
+"""For the client to say why a transaction has failed; it asks nobody, but on a busy machine it takes a moment."""
 ABORT_SECONDS = 1.0
 """An aborted transaction lets the next producer in at once (8 ms, not the 500 of one that has to be aborted for it)."""
 
@@ -129,12 +131,13 @@ class Publisher:
         fault = _first_cause(producer) if error.code() in _OVER else error
         with contextlib.suppress(KafkaException):  # a producer that has failed for good says so again
             producer.poll(0)  # reports what was refused so far
+        # asked before the cause: what is given up here may have been refused meanwhile
+        unanswered = self._unanswered_by(producer) if fault.code() in _SLOW else frozenset()
         cause = self._cause(fault)
         reason = poison(cause)
         if reason is not None:
             with contextlib.suppress(KafkaException):  # it only spares time: the next producer would do it
                 producer.abort_transaction(ABORT_SECONDS)
-        unanswered = self._unanswered_by(producer) if fault.code() in _SLOW else frozenset()
         return PublishError(kind(fault), str(cause), reason, unanswered, frozenset(self._refused))
 
     def _unanswered_by(self, producer: Producer) -> frozenset[str]:
@@ -155,7 +158,8 @@ class Publisher:
             self._unanswered.add(message.topic())
         elif poison(error) is not None:
             self._refused.add(message.topic())
-        if self._fault is None or self._fault.code() in _CONSEQUENCES:
+        known = self._fault
+        if known is None or known.code() in _CONSEQUENCES or (poison(known) is None and poison(error) is not None):
             self._fault = error
 
     def close(self) -> None:
@@ -172,7 +176,7 @@ class Publisher:
 def _first_cause(producer: Producer) -> KafkaError:
     """Why a transaction, or a producer for good, has failed (it is fenced, say): only its end tells, unsent."""
     try:
-        producer.commit_transaction(0)
+        producer.commit_transaction(CAUSE_SECONDS)
     except KafkaException as error:
         return error.args[0]
     return KafkaError(FATAL)
