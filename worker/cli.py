@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random  # noqa: TID251 - the caller that everything below takes it from
 import re
 import signal
 from typing import TYPE_CHECKING
@@ -129,7 +128,7 @@ def command(
         except OSError as error:
             raise ConfigurationError(f"METRICS_HTTP_ADDR: {metrics_addr} cannot be listened on: {error}") from None
         log.info("metrics served", extra=fields(address=bound))
-    worker = Worker(settings, options, clock=clock, metrics=metrics, jitter=random.Random().random)
+    worker = Worker(settings, options, clock=clock, metrics=metrics)
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         worker.stop()

@@ -3,7 +3,8 @@
 A **result** (results topic, key = run id) is a JSON object: `run_id`, `id`, `job`, `cluster`, `attempt`,
 `max_attempts`, `intended_start`, `due`, `started`, `ended` (RFC 3339), `outcome`, `exit`, `exit_code`, `signal`,
 `error`, `then` (`retry`, `dead-letter` or null), `retry_at`, `output`, `output_bytes`,
-`worker`, and `source` (`topic`, `partition`, `offset` of the message that was run).
+`worker`, and `source` (`topic`, `partition`, `offset` of the message that was run). An attempt that nobody may make
+twice has one before it begins too: the same without what only its end tells, `outcome` is `started`.
 
 A **retry** is a schedule (key = `<run id>#<attempt>`) of the job, due after its delay, to the cluster's retry topic.
 
@@ -21,14 +22,16 @@ from scheduler.clock import rfc3339
 from scheduler.records import Write
 from scheduler.topics import retry_topic_name
 from worker.attempts import DeadLetter, RetryAt
-from worker.execution import Outcome
+from worker.outcome import Outcome
 from worker.runner import Finished, error_text
 from worker.runs import Poison
 
 if TYPE_CHECKING:
     from scheduler.runtime.settings import Settings
     from scheduler.schedule import Header
-    from worker.runs import Run
+    from worker.runs import Run, Started
+
+STARTED = "started"
 
 DEAD_LETTER_REASON = "dead-letter-reason"
 DEAD_LETTER_FIRST_FAILURE = "dead-letter-first-failure"
@@ -73,10 +76,19 @@ class Books:
             case None:
                 return [result]
 
-    def _result(self, finished: Finished, *, brief: bool) -> Write:
-        run, ended = finished.run, finished.ended
-        succeeded = ended.outcome is Outcome.SUCCEEDED
-        result: dict[str, Any] = {
+    def started(self, started: Started) -> Write:
+        """The record of an attempt that is about to begin."""
+        result = {
+            **self._about(started.run),
+            "started": rfc3339(started.at_ms),
+            "outcome": STARTED,
+            "worker": self.worker,
+            "source": started.run.source._asdict(),
+        }
+        return Write(self.results_topic, started.run.run_id.encode(), json.dumps(result, ensure_ascii=False).encode())
+
+    def _about(self, run: Run) -> dict[str, Any]:
+        return {
             "run_id": run.run_id,
             "id": run.job.id,
             "job": run.job.job,
@@ -85,6 +97,13 @@ class Books:
             "max_attempts": run.job.max_attempts,
             "intended_start": run.intended_start,
             "due": rfc3339(run.due_ms),
+        }
+
+    def _result(self, finished: Finished, *, brief: bool) -> Write:
+        run, ended = finished.run, finished.ended
+        succeeded = ended.outcome is Outcome.SUCCEEDED
+        result: dict[str, Any] = {
+            **self._about(run),
             "started": rfc3339(finished.started_ms),
             "ended": rfc3339(finished.ended_ms),
             "outcome": ended.outcome.value,

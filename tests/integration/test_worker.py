@@ -13,6 +13,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -352,14 +353,14 @@ def test_a_job_whose_worker_is_killed_runs_again_elsewhere_and_has_one_result(be
     first = bench.ready_worker()
     seen = tmp_path / "seen"
     bench.send(f"echo $$; mkdir {seen} || exit 0; exec sleep 600", name="job")
-    left_behind = int(first.wait_for("job output")["line"])
+    left_behind = psutil.Process(int(first.wait_for("job output")["line"]))
     second = bench.worker()
 
     first.signal(signal.SIGKILL)
     first.ended()
+    left_behind.wait(SECONDS)
     finished = second.wait_for("run finished")
     results = bench.read_results(1)
-    os.kill(left_behind, signal.SIGKILL)
 
     assert (finished["attempt"], finished["outcome"]) == (1, "succeeded")
     assert [result["outcome"] for result in results] == ["succeeded"]
@@ -369,7 +370,7 @@ def test_what_is_done_behind_a_long_job_is_booked_at_once_and_not_done_again(ben
     first = bench.ready_worker()
     seen = tmp_path / "seen"
     bench.send(f"echo $$; mkdir {seen} || exit 0; exec sleep 600", name="long")
-    left_behind = int(first.wait_for("job output")["line"])
+    first.wait_for("job output")
     bench.send("exit 1", name="short", max_attempts=2)
     (early,) = bench.read_results(1)
     assert early["job"] == "short"
@@ -377,7 +378,6 @@ def test_what_is_done_behind_a_long_job_is_booked_at_once_and_not_done_again(ben
 
     first.signal(signal.SIGKILL)
     first.ended()
-    os.kill(left_behind, signal.SIGKILL)
     second = bench.worker()
     second.wait_for("run finished")
     bench.send("true", name="last")
