@@ -77,7 +77,7 @@ class Commands:
                     "worker.guardian",
                     *map(str, (theirs.fileno(), patience.grace, patience.output)),
                 ],
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
