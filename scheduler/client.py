@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import TracebackType
 
+    from confluent_kafka import Message
+
 FENCE_SECONDS = 10.0
 TRANSACTION_SECONDS = 30.0
 
@@ -50,6 +52,15 @@ class SchedulerClient:
             for partition, engine in sorted(engines.items())
             for schedule in engine.pending
         ]
+
+    def records(self, topic: str) -> Iterator[Message]:
+        """Every committed record of a topic, to its end as it is now.
+
+        Raises:
+            InputError: the topic does not exist.
+            BrokerUnavailableError: the brokers do not answer.
+        """
+        return read(self._settings, topic, self._clock)
 
     @contextmanager
     def writer(self, transactional_id: str) -> Iterator[Writer]:

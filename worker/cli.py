@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 import click
 from prometheus_client import CollectorRegistry
 
+from scheduler import __version__
 from scheduler.clock import SystemClock
 from scheduler.durations import parse_duration
 from scheduler.errors import ConfigurationError
+from scheduler.job import json_schema
 from scheduler.runtime import cli, logs
 from scheduler.runtime.logs import fields
 from scheduler.runtime.settings import Settings
+from worker.dead_cli import dead
 from worker.metrics import Metrics, serve
 from worker.options import Options
 from worker.service import Worker
@@ -40,7 +43,11 @@ EPILOG = "\n\n".join(
             "log_format",
             "configuration_file",
         ),
-        cli.examples("worker --cluster cluster-a", "worker --cluster cluster-a --retry --slots 8 --drain 1m"),
+        cli.examples(
+            "worker --cluster cluster-a",
+            "worker --cluster cluster-a --retry --slots 8 --drain 1m",
+            "worker dead list --since 1d",
+        ),
     )
 )
 
@@ -72,11 +79,16 @@ class Duration(click.ParamType[float]):
             self.fail(str(error), param, ctx)
 
 
-@click.command(context_settings={**cli.CONTEXT, "auto_envvar_prefix": "WORKER", "show_default": True}, epilog=EPILOG)
+@click.group(
+    context_settings={**cli.CONTEXT, "auto_envvar_prefix": "WORKER", "show_default": True},
+    epilog=EPILOG,
+    invoke_without_command=True,
+    subcommand_metavar="[COMMAND [ARGS]...]",
+)
+@click.version_option(__version__, prog_name="worker")
 @click.option(
     "--cluster",
     type=Cluster(),
-    required=True,
     show_envvar=True,
     help="Whose jobs to run: the topic's name.",
 )
@@ -104,8 +116,17 @@ class Duration(click.ParamType[float]):
     show_envvar=True,
     help="Where to serve /metrics, such as 127.0.0.1:8002; port 0 takes a free one; `off` for nowhere.",
 )
+@click.pass_context
 def command(
-    *, cluster: str, retry: bool, slots: int, group_id: str | None, drain: float, kill_grace: float, metrics_addr: str
+    ctx: click.Context,
+    *,
+    cluster: str | None,
+    retry: bool,
+    slots: int,
+    group_id: str | None,
+    drain: float,
+    kill_grace: float,
+    metrics_addr: str,
 ) -> None:
     """Run the jobs of a cluster.
 
@@ -115,6 +136,10 @@ def command(
 
     SIGTERM or Ctrl-C: running jobs are drained, a second one kills them; what did not end is given back.
     """
+    if ctx.invoked_subcommand is not None:
+        return
+    if cluster is None:
+        raise click.MissingParameter(ctx=ctx, param_type="option", param_hint="'--cluster'")
     # one address, whatever else this process's environment says of the scheduler's
     settings = Settings.load(metrics_http_addr=metrics_addr)
     logs.configure(settings.log_level, settings.log_format)
@@ -136,6 +161,15 @@ def command(
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     worker.run()
+
+
+@command.command(epilog=cli.examples("worker schema > job.schema.json"))
+def schema() -> None:
+    """Print the JSON Schema of the job message."""
+    cli.echo_json(json_schema())
+
+
+command.add_command(dead)
 
 
 def main() -> None:

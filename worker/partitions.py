@@ -91,10 +91,10 @@ class Partition:
         self._suspects_left -= suspect
         if not (suspect or lost or run.job.delivery == "at-most-once"):
             return run
-        job = run.job
-        if 0 < lost < losses_allowed(job):
-            job = after_losses(job, lost, rfc3339(self._clock.now_ms()))
-        return replace(run, job=job, lost=lost, careful=True)
+        if not lost:
+            return replace(run, careful=True)
+        job = after_losses(run.job, lost, rfc3339(self._clock.now_ms()))
+        return replace(run, job=job, lost=lost, given_up=lost >= losses_allowed(run.job), careful=True)
 
     def has(self, run: Run) -> bool:
         """Whether the run is this partition's: taken in since its assignment."""

@@ -9,6 +9,7 @@ twice has one before it begins too: the same without what only its end tells, `o
 A **retry** is a schedule (key = `<run id>#<attempt>`) of the job, due after its delay, to the cluster's retry topic.
 
 A **dead letter** is the job with all its errors (or the message as it came) and the `dead-letter-*` headers below.
+`worker dead` deals with them (`dead_letters`).
 """
 
 from __future__ import annotations
@@ -33,11 +34,15 @@ if TYPE_CHECKING:
 
 STARTED = "started"
 
+DEAD_LETTER_PREFIX = "dead-letter-"
 DEAD_LETTER_REASON = "dead-letter-reason"
 DEAD_LETTER_FIRST_FAILURE = "dead-letter-first-failure"
 DEAD_LETTER_LAST_FAILURE = "dead-letter-last-failure"
 DEAD_LETTER_SOURCE = "dead-letter-source"
 """`<topic>-<partition>@<offset>` of the message that was given up."""
+DEAD_LETTER_OUTPUT = "dead-letter-output"
+"""The end of what the last attempt said."""
+OUTPUT_CHARACTERS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +77,10 @@ class Books:
             case RetryAt(job=job):
                 return [result, self._dead_letter(entry.run, DeadLetter(job, "too large to be scheduled again"), None)]
             case DeadLetter(job=job) as dead:
-                return [result, self._dead_letter(entry.run, dead, None if brief else job.to_json())]
+                letter = self._dead_letter(entry.run, dead, None if brief else job.to_json())
+                if entry.ended.output.text and not brief:
+                    letter.headers.append((DEAD_LETTER_OUTPUT, entry.ended.output.text[-OUTPUT_CHARACTERS:].encode()))
+                return [result, letter]
             case None:
                 return [result]
 
@@ -147,12 +155,9 @@ class Books:
 
     def _poison(self, poison: Poison, *, brief: bool) -> Write:
         at = rfc3339(poison.timestamp_ms)
-        own = [] if brief else [header for header in poison.headers if header[0] not in _DEAD_LETTER]
+        own = [] if brief else [header for header in poison.headers if not header[0].startswith(DEAD_LETTER_PREFIX)]
         headers = [*own, *_dead_letter_headers(poison.reason, at, at, str(poison.source))]
         return Write(self.dead_letter_topic, poison.key, None if brief else poison.value, headers)
-
-
-_DEAD_LETTER = frozenset({DEAD_LETTER_REASON, DEAD_LETTER_FIRST_FAILURE, DEAD_LETTER_LAST_FAILURE, DEAD_LETTER_SOURCE})
 
 
 def _dead_letter_headers(reason: str, first: str, last: str, source: str) -> list[Header]:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 from scheduler.clock import rfc3339
 from scheduler.job import FailedAttempt
 from scheduler.runtime.logs import fields
-from worker.attempts import LOST, DeadLetter, RetryAt, after, after_losses, jitter_of, losses_allowed
+from worker.attempts import LOST, DeadLetter, RetryAt, after, jitter_of
 from worker.outcome import FAILURES, Ended, Outcome
 
 if TYPE_CHECKING:
@@ -114,15 +114,14 @@ class Runner:
 
     def refused(self, run: Run) -> Finished | None:
         """The end of a run that must not be made again, because too many attempts at it were lost; else None."""
-        if not run.lost or run.lost < losses_allowed(run.job):
+        if not run.given_up:
             return None
         now_ms = self.clock.now_ms()
         how = Ended(Outcome.LOST, LOST)
-        job = after_losses(run.job, run.lost, rfc3339(now_ms))
         reason = f"{LOST} ({run.lost} times)" if run.lost > 1 else LOST
         if run.job.delivery == "at-most-once":
             reason += "; delivery is at most once"
-        return self._told(Finished(run, how, now_ms, now_ms, DeadLetter(job, reason)), now_ms - run.due_ms, 0.0)
+        return self._told(Finished(run, how, now_ms, now_ms, DeadLetter(run.job, reason)), now_ms - run.due_ms, 0.0)
 
     def skipped(self, run: Run, why: str) -> Finished:
         """The end of a run that is not made."""

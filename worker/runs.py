@@ -45,6 +45,8 @@ class Run:
     """The customer's; they travel with a retry and a dead letter."""
     lost: int = 0
     """How many attempts at this message were lost with their workers."""
+    given_up: bool = False
+    """Too many were lost: it is not to be begun again."""
     careful: bool = False
     """To be noted as begun before it is: an earlier worker may have begun it, or nobody may begin it twice."""
 

@@ -2,12 +2,16 @@
 
 A run that is to be noted before it begins (`Run.careful`) holds its slot until `go`. What has ended is handed out to
 the poll loop in the order of its end.
+
+A run that was lost with its worker may have killed it, or have only been beside the one that did. Such runs begin one
+by one, each as soon as the one before has ended or has run for a while without harm: the next loss has one suspect.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
+from collections import deque
 from typing import TYPE_CHECKING
 
 from worker.lanes import Lanes
@@ -20,6 +24,8 @@ if TYPE_CHECKING:
 
 NOTE_SECONDS = 0.05
 """An attempt that has run for so long is noted as begun. Shorter ones would pay more for the note than for the run."""
+HARMLESS_SECONDS = 10.0
+"""After this a run that was lost before does not keep the next such run waiting any more."""
 
 
 class Slots:
@@ -31,6 +37,8 @@ class Slots:
         self._lanes: Lanes[Run] = Lanes()
         self._held: dict[Run, bool] = {}  # and whether the poll loop was told so
         self._running: dict[Run, Running] = {}
+        self._aside: deque[Run] = deque()  # lost before, and waiting for the one on probation
+        self._on_probation: Run | None = None
         self._lock = threading.RLock()
         self._closed = False
         self._ended: queue.SimpleQueue[Finished | BaseException] = queue.SimpleQueue()
@@ -54,6 +62,9 @@ class Slots:
         """Drop waiting runs; those that run are not touched."""
         with self._lock:
             self._lanes.remove(unwanted)
+            for run in [aside for aside in self._aside if unwanted(aside)]:
+                self._aside.remove(run)
+                self._lanes.release(run.lane)
 
     def stop(self, unwanted: Callable[[Run], bool]) -> None:
         """Ask running ones to stop; they end a little later, as given back."""
@@ -61,7 +72,7 @@ class Slots:
             for run in [held for held in self._held if unwanted(held)]:
                 del self._held[run]
                 self._ended.put(self._runner.given_back(run))
-                self._release(run)
+                self._free_slot_of(run)
             for run, running in self._running.items():
                 if unwanted(run):
                     running.stop()
@@ -74,7 +85,7 @@ class Slots:
     def waiting(self) -> int:
         """How many wait."""
         with self._lock:
-            return len(self._lanes)
+            return len(self._lanes) + len(self._aside)
 
     def to_note(self) -> list[Run]:
         """Runs to be noted as begun, each once: those that wait for it, and those that have run for a while."""
@@ -83,11 +94,15 @@ class Slots:
                 return []
             found = [run for run, told in self._held.items() if not told]
             self._held.update(dict.fromkeys(found, True))
-            latest = self._runner.clock.monotonic() - NOTE_SECONDS
+            now = self._runner.clock.monotonic()
             for run, running in self._running.items():
-                if not running.noted and running.began <= latest:
+                if not running.noted and running.began <= now - NOTE_SECONDS:
                     running.noted = True
                     found.append(run)
+            tried = self._on_probation and self._running.get(self._on_probation)
+            if tried and tried.began <= now - HARMLESS_SECONDS:
+                self._on_probation = None
+                self._fill()
             return found
 
     def go(self, runs: Iterable[Run]) -> None:
@@ -120,23 +135,39 @@ class Slots:
             self._lanes.remove(lambda _: True)
 
     def _make_way_for(self, run: Run) -> None:
+        why = f"replaced by {run.run_id}"
         for waiting in self._lanes.remove(lambda other: other.lane == run.lane):
-            self._ended.put(self._runner.skipped(waiting, f"replaced by {run.run_id}"))
+            self._ended.put(self._runner.skipped(waiting, why))
+        for aside in [aside for aside in self._aside if aside.lane == run.lane]:
+            self._aside.remove(aside)
+            self._ended.put(self._runner.skipped(aside, why))
+            self._lanes.release(aside.lane)
         for held in [held for held in self._held if held.lane == run.lane]:
             del self._held[held]
-            self._ended.put(self._runner.skipped(held, f"replaced by {run.run_id}"))
-            self._release(held)
+            self._ended.put(self._runner.skipped(held, why))
+            self._free_slot_of(held)
         for other, running in self._running.items():
             if other.lane == run.lane:
                 running.stop(replaced_by=run.run_id)
 
     def _fill(self) -> None:
-        while self._free and not self._closed and (run := self._lanes.take()) is not None:
+        while self._free and not self._closed and (run := self._next()) is not None:
             self._free -= 1
             if run.careful:
                 self._held[run] = False
             else:
                 self._begin(run)
+
+    def _next(self) -> Run | None:
+        if self._aside and self._on_probation is None:
+            self._on_probation = self._aside.popleft()
+            return self._on_probation
+        while (run := self._lanes.take()) is not None and run.lost:
+            if self._on_probation is None:
+                self._on_probation = run
+                break
+            self._aside.append(run)
+        return run
 
     def _begin(self, run: Run) -> None:
         try:
@@ -149,9 +180,11 @@ class Slots:
             # handed out before the run counts as ended: whoever sees no run running will find them all
             self._ended.put(finished)
             del self._running[finished.run]
-            self._release(finished.run)
+            self._free_slot_of(finished.run)
 
-    def _release(self, run: Run) -> None:
+    def _free_slot_of(self, run: Run) -> None:
+        if run is self._on_probation:
+            self._on_probation = None
         self._lanes.release(run.lane)
         self._free += 1
         self._fill()
