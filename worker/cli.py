@@ -19,7 +19,8 @@ from scheduler.runtime import cli, logs
 from scheduler.runtime.logs import fields
 from scheduler.runtime.settings import Settings
 from worker.dead_cli import dead
-from worker.metrics import Metrics, serve
+from worker.metrics import Metrics
+from worker.monitoring import serve
 from worker.options import Options
 from worker.service import Worker
 
@@ -114,7 +115,7 @@ class Duration(click.ParamType[float]):
     envvar="METRICS_HTTP_ADDR",
     default="off",
     show_envvar=True,
-    help="Where to serve /metrics, such as 127.0.0.1:8002; port 0 takes a free one; `off` for nowhere.",
+    help="Where to serve /metrics and /healthz, such as 127.0.0.1:8002; port 0 takes a free one; `off` for nowhere.",
 )
 @click.pass_context
 def command(
@@ -147,13 +148,14 @@ def command(
     registry = CollectorRegistry()
     options = Options(cluster, retry, slots, group_id, drain, kill_grace)
     metrics = Metrics(registry, cluster)
-    if settings.metrics_address is not None:
-        try:
-            bound = serve(settings.metrics_address, registry)
-        except OSError as error:
-            raise ConfigurationError(f"METRICS_HTTP_ADDR: {metrics_addr} cannot be listened on: {error}") from None
-        log.info("metrics served", extra=fields(address=bound))
     worker = Worker(settings, options, clock=clock, metrics=metrics)
+    try:
+        if settings.metrics_address is not None:
+            bound = serve(settings.metrics_address, registry, worker.idle_seconds)
+            log.info("metrics served", extra=fields(address=bound))
+    except OSError as error:
+        worker.close()
+        raise ConfigurationError(f"METRICS_HTTP_ADDR: {metrics_addr} cannot be listened on: {error}") from None
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         worker.stop()

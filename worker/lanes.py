@@ -41,6 +41,10 @@ class Lanes(Generic[T]):
         self._count += 1
         self._give_turn(lane)
 
+    def heads(self) -> list[T]:
+        """The first of each lane that wait."""
+        return [items[0][0] for items in self._waiting.values()]
+
     def occupied(self, lane: str) -> bool:
         """Whether something of the lane waits or is not released."""
         return lane in self._waiting or lane in self._out

@@ -71,8 +71,11 @@ class Worker:
         self._owned: dict[Key, Partition] = {}
         self._group_metadata = b""
         self._last_error: str | None = None
+        self._came_round = clock.monotonic()
         self._commands = Commands(clock, self._cannot_run, Patience(grace=options.grace_seconds))
         self._slots = Slots(options.slots, Runner(CommandJobs(self._commands), clock=clock, metrics=metrics))
+        metrics.waiting.set_function(self._slots.waiting)
+        metrics.oldest_waiting_seconds.set_function(self._oldest_waiting_seconds)
         conf = {
             **consumer_conf(settings, f"worker-{self._name}", options.group),
             # jobs are few and what is fetched waits in the broker just as well
@@ -111,11 +114,23 @@ class Worker:
                 self._tend()
             self._leave()
         finally:
-            self._slots.close()
-            self._commands.close()
-            self._bookkeeper.close()
-            self._consumer.close()
+            self.close()
         log.info("worker stopped", extra=about)
+
+    def close(self) -> None:
+        """Kill what runs, and let go of the group."""
+        self._slots.close()
+        self._commands.close()
+        self._bookkeeper.close()
+        self._consumer.close()
+
+    def idle_seconds(self) -> float:
+        """How long ago the poll loop last came round."""
+        return self._clock.monotonic() - self._came_round
+
+    def _oldest_waiting_seconds(self) -> float:
+        due_ms = self._slots.oldest_due_ms()
+        return 0.0 if due_ms is None else max(0, self._clock.now_ms() - due_ms) / 1000
 
     def _receive(self, seconds: float) -> None:
         for _ in range(BATCH):
@@ -157,6 +172,7 @@ class Worker:
             log.warning("consumer error", extra=fields(error=error.str(), name=error.name()))
 
     def _tend(self, seconds: float = 0.0) -> None:
+        self._came_round = self._clock.monotonic()
         for finished in self._slots.ended(seconds):
             source = finished.run.source
             partition = self._owned.get((source.topic, source.partition))
@@ -167,7 +183,6 @@ class Worker:
             if partition is not None and partition.has(run):
                 partition.note(run)
         self._bookkeeper.tend(self._owned, self._group_metadata)
-        self._metrics.waiting.set(self._slots.waiting())
         for key, partition in self._owned.items():
             if partition.wants_pause() != partition.paused:
                 self._turn(key, partition)

@@ -87,6 +87,11 @@ class Slots:
         with self._lock:
             return len(self._lanes) + len(self._aside)
 
+    def oldest_due_ms(self) -> int | None:
+        """When the first of those that wait was due; None where nothing waits."""
+        with self._lock:
+            return min((run.due_ms for run in (*self._lanes.heads(), *self._aside)), default=None)
+
     def to_note(self) -> list[Run]:
         """Runs to be noted as begun, each once: those that wait for it, and those that have run for a while."""
         with self._lock:

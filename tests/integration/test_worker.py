@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.request
 from typing import TYPE_CHECKING
 
 import psutil
@@ -15,6 +16,7 @@ from scheduler import wire
 from scheduler.instants import format_epoch, parse_instant
 from scheduler.job import Job
 from scheduler.schedule import Schedule
+from tests.support.schedules import wait_until
 from tests.support.workers import CLOCK, PARTITIONS, SECONDS, Bench
 
 if TYPE_CHECKING:
@@ -303,6 +305,24 @@ def test_a_worker_that_was_frozen_past_its_session_writes_nothing_twice(bench: B
 
     assert len(bench.read_results(1)) == 1
     assert bench.committed() == 1
+
+
+def test_metrics_and_health_are_served(bench: Bench) -> None:
+    worker = bench.worker("--slots", "1", METRICS_HTTP_ADDR="127.0.0.1:0")
+    address = worker.wait_for("metrics served")["address"]
+    bench.send("echo running; sleep 600", name="running")
+    worker.wait_for("job output")
+    bench.send("true", name="waiting")
+
+    def metric(name: str) -> float:
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=SECONDS) as answer:
+            lines = answer.read().decode().splitlines()
+        return float(next(line for line in lines if line.startswith(name + "{")).rpartition(" ")[2])
+
+    wait_until(lambda: metric("worker_waiting") == 1 and metric("worker_oldest_waiting_seconds") > 0, "one waits")
+    assert metric("worker_running") == 1
+    with urllib.request.urlopen(f"http://{address}/healthz", timeout=SECONDS) as answer:
+        assert (answer.status, answer.read()) == (200, b"ok\n")
 
 
 @pytest.mark.parametrize(

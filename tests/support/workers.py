@@ -209,6 +209,11 @@ class Bench:
         (answer,) = self._admin.list_consumer_group_offsets([asked]).values()
         return int(answer.result(SECONDS).topic_partitions[0].offset)
 
+    def owned(self) -> list[int]:
+        """How many partitions each member of the cluster's group has, the fewest first."""
+        (answer,) = self._admin.describe_consumer_groups([f"worker-{self.cluster}"]).values()
+        return sorted(len(member.assignment.topic_partitions) for member in answer.result(SECONDS).members)
+
     def metadata(self, partition: int = 0) -> bytes:
         """What stands beside the group's offset."""
         asked = ConsumerGroupTopicPartitions(f"worker-{self.cluster}", [TopicPartition(self.cluster, partition)])
