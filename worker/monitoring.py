@@ -51,7 +51,8 @@ def serve(address: Address, registry: CollectorRegistry, idle_seconds: Callable[
 
     def route(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ["PATH_INFO"] != "/healthz":
-            return metrics(environ, start_response)
+            shown: Iterable[bytes] = metrics(environ, start_response)
+            return shown
         idle = idle_seconds()
         status = HTTPStatus.OK if idle < STUCK_SECONDS else HTTPStatus.SERVICE_UNAVAILABLE
         start_response(f"{status.value} {status.phrase}", [("Content-Type", "text/plain; charset=utf-8")])
