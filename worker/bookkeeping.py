@@ -28,6 +28,9 @@ log = logging.getLogger("worker")
 HUNG_SECONDS = 60.0
 """A task that takes longer hangs: its calls' own limits (15 s each) add up to less. librdkafka's may be ignored while
 the group coordinator is away (librdkafka 5456)."""
+APART_SECONDS = 0.05
+"""From the beginning of a transaction to that of the next, unless a run waits for it: of short jobs, each would cost
+Kafka more than the job costs this machine. What ends after a while of silence is booked at once."""
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
 
@@ -58,7 +61,7 @@ class Bookkeeper:
         self._task: Future[Any] | None = None
         self._on_done: Callable[[Any], None] = lambda _: None
         self._on_failed: Callable[[], None] = lambda: None
-        self._hangs_at = self._not_before = 0.0
+        self._hangs_at = self._not_before = self._not_again_before = 0.0
         self._pause = FIRST_PAUSE_SECONDS
 
     @property
@@ -96,8 +99,11 @@ class Bookkeeper:
             for key, partition in partitions.items()
             if partition.has_news
         }
-        if not news:
+        now = self._clock.monotonic()
+        urgent = any(run.careful for _, _, notes in news.values() for run in notes)
+        if not news or (now < self._not_again_before and not urgent):
             return
+        self._not_again_before = now + APART_SECONDS
         noted = [run for _, _, notes in news.values() for run in notes]
         booking = Booking(
             [entry for _, finished, _ in news.values() for entry in finished],
