@@ -171,7 +171,7 @@ def _settle(
         raise click.UsageError("which ones? Give IDs, --job NAME or --all.")
     client = SchedulerClient(settings, client_id="worker-dead")
     # one at a time: whoever came before is fenced, and what it has done is read, so that no letter is taken twice
-    with client.writer(f"worker-dead-letters-{settings.dead_letter_topic}") as writer:
+    with client.writer(settling_id(settings)) as writer:
         letters = _letters(settings, wanted)
         if ids:
             letters = _chosen(letters, frozenset(ids))
@@ -182,6 +182,11 @@ def _settle(
     if not letters:
         click.echo("no dead letter fits", err=True)
     return ExitCode.OK
+
+
+def settling_id(settings: Settings) -> str:
+    """The transactional id of whoever deals with letters: one for all, so that each fences the others."""
+    return f"worker-dead-letters-{settings.dead_letter_topic}"
 
 
 def _letters(settings: Settings, wanted: Wanted) -> list[Letter]:

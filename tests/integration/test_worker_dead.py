@@ -10,8 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from scheduler.client import SchedulerClient
+from scheduler.errors import BrokerUnavailableError
 from scheduler.job import Job
+from scheduler.runtime.settings import Settings
 from tests.support.workers import CLOCK, Bench
+from worker.dead_cli import settling_id
+from worker.dead_letters import open_letters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,6 +81,25 @@ def test_a_letter_that_two_people_run_again_at_once_is_run_again_once(bench: Ben
     assert all("Traceback" not in it.stderr for it in ended)
     assert sorted(message.key() for message in bench.read(retries, 5)) == [b"job-%d" % n for n in range(5)]
     assert listed(bench) == []
+
+
+def test_who_was_overtaken_after_reading_writes_nothing(bench: Bench) -> None:
+    retries = bench.create(f"{bench.cluster}-retry")
+    bench.ready_worker()
+    bench.send("exit 1", name="job")
+    bench.read(bench.dead_letters, 1)
+    settings = Settings.load(**{name.lower(): value for name, value in bench.environment().items()})
+    client = SchedulerClient(settings)
+
+    def slowly() -> None:
+        with client.writer(settling_id(settings)) as writer:
+            (letter,) = open_letters(client.records(settings.dead_letter_topic))
+            said(bench.dead("redrive", "--all"))
+            writer.apply([letter.again(now_ms=0, schedules_topics=settings.schedules_topics)])
+
+    with pytest.raises(BrokerUnavailableError):
+        slowly()
+    assert len(bench.read(retries, 1)) == 1
 
 
 def test_a_discarded_letter_is_not_listed_and_cannot_be_run_again(bench: Bench) -> None:
