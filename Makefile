@@ -12,10 +12,10 @@ LOCK = $(UV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-
 	--no-emit-index-url --custom-compile-command "make lock" $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-unit lint format kafka topics up down bench lock clean
+.PHONY: help install demo test test-unit lint format kafka topics up down bench bench-workers lock clean
 
 help: ## Print this list.
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
 install: $(INSTALLED) ## Make .venv from the lock file; nothing is written elsewhere.
 
@@ -49,6 +49,9 @@ up: ## Build and start the whole system with Docker Compose.
 
 down: ## Stop it; the data stays in Docker's volumes.
 	@docker compose down
+
+bench-workers: $(INSTALLED) ## Measure short jobs against a bare spawn loop: BENCH="--rounds 9 --slots 8".
+	@$(BIN)/python -m bench.short_jobs $(BENCH)
 
 bench: $(INSTALLED) ## Measure against the raw client on the same broker: BENCH="--rounds 5 --json".
 	@$(BIN)/python -m bench.run $(BENCH)

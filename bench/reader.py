@@ -41,6 +41,15 @@ class Reader:
             seen += len(self._some())
         return time.time()
 
+    def arrivals(self, wanted: int) -> list[tuple[float, int]]:
+        """Read that many records at least: when some were here, and how many there were until then."""
+        found: list[tuple[float, int]] = []
+        seen = 0
+        while seen < wanted:
+            seen += len(self._some())
+            found.append((time.time(), seen))
+        return found
+
     def lateness_ms(self, wanted: int) -> list[float]:
         """Read that many fired messages; for each, the milliseconds from its due time to its arrival here."""
         late: list[float] = []

@@ -151,10 +151,6 @@ class _Reader:
             self._given = {**self._given, name: Given(number, value)}
             if not value:
                 del self._given[name]
-            elif name == "OVERLAP" and value != "allow":
-                self._note(
-                    number, variable.column, f"OVERLAP={value} is carried in the job; workers do not act on it yet"
-                )
 
     def _unset(self, gone: str) -> None:
         if gone not in self._environment:

@@ -23,9 +23,13 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
     from types import TracebackType
 
+    from confluent_kafka import Message
+
     from scheduler.clock import Clock
     from scheduler.runtime.settings import Settings
     from scheduler.schedule import Header, Misfire
+
+__all__ = ["SchedulerClient", "Writer"]
 
 FENCE_SECONDS = 10.0
 
@@ -268,6 +272,15 @@ class SchedulerClient(ScheduleReader):
                 self._sender = Sender(self._settings, self._client_id)
             sender = self._sender
         return sender.send(writes)
+
+    def records(self, topic: str) -> Iterator[Message]:
+        """Every committed record of a topic, to its end as it is now.
+
+        Raises:
+            InputError: the topic does not exist.
+            BrokerUnavailableError: the brokers do not answer.
+        """
+        return read(self._settings, topic, self._clock)
 
     @contextmanager
     def writer(self, transactional_id: str) -> Iterator[Writer]:

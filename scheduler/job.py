@@ -5,7 +5,7 @@ JSON. Times are RFC 3339, durations are seconds. Unknown fields are kept and tra
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -13,57 +13,96 @@ from scheduler.errors import InputError
 
 Seconds = Annotated[float, Field(ge=0, le=365 * 86_400, allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1, max_length=249)]
+ExitCode = Annotated[int, Field(ge=0, le=255)]
+
+_KEPT = ConfigDict(extra="allow", strict=True, use_attribute_docstrings=True)
+
+
 Overlap = Literal["allow", "forbid", "replace"]
+"""What becomes of a run whose job has an earlier run that has not ended: it runs beside it; it is skipped; the earlier
+one is ended."""
+Delivery = Literal["at-least-once", "at-most-once"]
+"""What becomes of an attempt whose end nobody knows, because its worker died: it is made again; or it is not, and the
+job is a dead letter."""
 
 
 class Retry(BaseModel):
     """How long to wait before the next attempt: `delay * factor ** (attempt - 1)`, at most `max_delay`."""
 
-    model_config = ConfigDict(extra="allow", strict=True)
+    model_config = _KEPT
 
     delay_seconds: Seconds = 10.0
+    """After the first attempt."""
     factor: Annotated[float, Field(ge=1, le=100, allow_inf_nan=False)] = 2.0
+    """By which the delay grows with each attempt."""
     max_delay_seconds: Seconds = 3600.0
+    """Beyond which it does not grow."""
+    on_exit_codes: Annotated[list[ExitCode], Field(min_length=1)] | None = None
+    """Only these are retried; any other end is final. 124 is a timeout, 128 and the signal's number a signal."""
+    never_on: list[ExitCode] = []
+    """These are final, whatever else is retried."""
+
+    def covers(self, exit_code: int | None) -> bool:
+        """Whether an attempt that ended so may be made again; None is an attempt without an exit code."""
+        if exit_code is None:
+            return True
+        return exit_code not in self.never_on and (self.on_exit_codes is None or exit_code in self.on_exit_codes)
 
 
 class FailedAttempt(BaseModel):
     """One attempt that did not succeed, as the next one and the dead letter carry it."""
 
-    model_config = ConfigDict(extra="allow", strict=True)
+    model_config = _KEPT
 
     attempt: int
     started: str
+    """RFC 3339."""
     ended: str
+    """RFC 3339."""
     error: str
+    """How it ended, and the last line that it said."""
 
 
 class Job(BaseModel):
     """One run of a command. `attempt` counts from 1; `max_attempts` includes the first."""
 
-    model_config = ConfigDict(extra="allow", strict=True)
+    model_config = _KEPT
 
     id: Name
     """The crontab entry or the caller's id: the same for every run."""
     job: Name
     """What people call it."""
     cluster: Name
+    """Where it runs; the topic's name."""
     command: Annotated[str | list[str], Field(min_length=1)]
     """A text for the shell, or an argument list that is run as it is."""
     environment: dict[str, str] = {}
+    """Variables for the command, beside the few that it has from the worker and the JOB_ ones."""
     stdin: str | None = None
+    """Its standard input; empty without it."""
+    working_directory: Annotated[str, Field(min_length=1)] | None = None
+    """Where it starts; the worker's own without it."""
     timeout_seconds: Annotated[float, Field(gt=0, le=365 * 86_400, allow_inf_nan=False)] | None = None
+    """After which it and all its processes are ended; unlimited without it."""
+    overlap: Overlap | None = None
+    """While an earlier run has not ended: `allow` runs beside it, `forbid` skips this one, `replace` ends the earlier
+    one. Without it a run waits for those before it."""
+    delivery: Delivery = "at-least-once"
+    """Whether an attempt is made again that was lost with its worker."""
     attempt: Annotated[int, Field(ge=1)] = 1
+    """Which one this is."""
     max_attempts: Annotated[int, Field(ge=1, le=10_000)] = 1
+    """How many there may be."""
     retry: Retry = Retry()
-    overlap: Overlap = "allow"
-    """What to do while an earlier run of the job has not ended: run beside it, leave this run out, end that one."""
+    """When a failed attempt is made again."""
     user: Name | None = None
     """Whom a crontab with a user column names; the worker decides whether it can and may run as them."""
     run_id: str | None = None
     """The fire id of the first attempt; absent in a first run, whose message header has it."""
     intended_start: str | None = None
-    """When the first attempt was due; absent in a first run, whose message header has it."""
+    """When the first attempt was due, RFC 3339; absent in a first run, whose message header has it."""
     errors: list[FailedAttempt] = []
+    """The attempts that failed."""
 
     @model_validator(mode="after")
     def _within_attempts(self) -> Job:
@@ -86,6 +125,15 @@ class Job(BaseModel):
             return cls.model_validate_json(payload)
         except ValidationError as error:
             raise InputError(describe_validation(error)) from None
+
+
+def json_schema() -> dict[str, Any]:
+    """The job message as a JSON Schema document."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Job.model_json_schema(),
+        "title": "Job message",
+    }
 
 
 def describe_validation(error: ValidationError) -> str:

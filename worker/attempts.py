@@ -1,12 +1,22 @@
-"""What follows a failed attempt: another one after a delay that grows, or the dead letter. Pure."""
+"""What follows a failed attempt: another one after a delay that grows, or the dead letter. Pure.
+
+An attempt that was **lost** with its worker (killed, out of memory, gone with its machine) uses itself up like one that
+failed, so that a job that kills its worker ends as a dead letter. It is made again at once, and once at least: a
+machine may fail a job that has a single attempt. With delivery at most once it is never made again.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from scheduler.job import FailedAttempt
+
 if TYPE_CHECKING:
-    from scheduler.job import FailedAttempt, Job, Retry
+    from scheduler.job import Job, Retry
+
+LOST = "lost: its worker ended while it ran"
 
 JITTER = 0.1
 """A delay is stretched by up to this part of itself, so that jobs that failed together do not return together."""
@@ -34,18 +44,24 @@ class DeadLetter:
     reason: str
 
 
-def after(job: Job, failure: FailedAttempt, *, now_ms: int, jitter: float) -> RetryAt | DeadLetter:
+def after(
+    job: Job, failure: FailedAttempt, *, now_ms: int, jitter: float, exit_code: int | None = None
+) -> RetryAt | DeadLetter:
     """Decide what follows the failure of the job's current attempt.
 
     Args:
         job: as this attempt received it.
         failure: this attempt's.
         now_ms: when it ended, Unix milliseconds; the delay counts from here.
-        jitter: from 0 to 1, drawn by the caller.
+        jitter: from 0 to 1; `jitter_of` the run.
+        exit_code: as a shell would tell it; None where there was none.
     """
     errors = _kept([*job.errors, failure])
     if job.attempt >= job.max_attempts:
         reason = f"attempt {job.attempt} of {job.max_attempts} failed: {failure.error}"
+        return DeadLetter(job.model_copy(update={"errors": errors}), reason)
+    if not job.retry.covers(exit_code):
+        reason = f"attempt {job.attempt} of {job.max_attempts} failed, exit code {exit_code} is final: {failure.error}"
         return DeadLetter(job.model_copy(update={"errors": errors}), reason)
     delay_ms = round(backoff_seconds(job.retry, job.attempt) * (1 + JITTER * jitter) * 1000)
     again = job.model_copy(update={"attempt": job.attempt + 1, "errors": errors})
@@ -59,6 +75,34 @@ def backoff_seconds(retry: Retry, attempt: int) -> float:
     except OverflowError:
         grown = retry.max_delay_seconds if retry.delay_seconds else 0.0
     return min(grown, retry.max_delay_seconds)
+
+
+def jitter_of(run_id: str, attempt: int) -> float:
+    """From 0 to 1: another one for each run and attempt, and the same whoever asks."""
+    return int.from_bytes(sha256(f"{run_id}#{attempt}".encode()).digest()[:8]) / 2**64
+
+
+def losses_allowed(job: Job) -> int:
+    """After how many lost attempts the job is given up."""
+    if job.delivery == "at-most-once":
+        return 1
+    return max(2, job.max_attempts - job.attempt + 1)
+
+
+def after_losses(job: Job, lost: int, noticed: str) -> Job:
+    """The job as its next attempt receives it: each lost one is counted and told.
+
+    Args:
+        job: as the first of the lost attempts received it.
+        lost: how many.
+        noticed: when, RFC 3339; when they began and ended nobody knows.
+    """
+    errors = [
+        FailedAttempt(attempt=min(job.attempt + n, job.max_attempts), started=noticed, ended=noticed, error=LOST)
+        for n in range(lost)
+    ]
+    attempt = min(job.attempt + lost, job.max_attempts)
+    return job.model_copy(update={"attempt": attempt, "errors": _kept([*job.errors, *errors])})
 
 
 def _kept(errors: list[FailedAttempt]) -> list[FailedAttempt]:

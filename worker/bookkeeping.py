@@ -9,10 +9,10 @@ from scheduler.runtime.logs import fields
 from worker.attempts import DeadLetter, RetryAt
 from worker.clerk import Clerk
 from worker.ledger import Booking, BookkeepingError, fences
-from worker.runs import Poison
+from worker.runs import Poison, Started
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Future
 
     from scheduler.clock import Clock
@@ -21,28 +21,47 @@ if TYPE_CHECKING:
     from worker.offsets import Position
     from worker.partitions import Key, Partition
     from worker.runner import Finished
+    from worker.runs import Run
 
 log = logging.getLogger("worker")
 
 HUNG_SECONDS = 60.0
 """A task that takes longer hangs: its calls' own limits (15 s each) add up to less. librdkafka's may be ignored while
 the group coordinator is away (librdkafka 5456)."""
+APART_SECONDS = 0.05
+"""From the beginning of a transaction to that of the next, unless a run waits for it: of short jobs, each would cost
+Kafka more than the job costs this machine. What ends after a while of silence is booked at once."""
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
 
 
 class Bookkeeper:
-    """Has one task under way at most; `tend` is called again and again, and never blocks."""
+    """Has one task under way at most; `tend` is called again and again, and never blocks.
 
-    def __init__(self, open_ledger: Callable[[bool], Ledger], metrics: Metrics, clock: Clock) -> None:
+    Args:
+        open_ledger: opens the next ledger; told whether the one before was left in the middle.
+        metrics: what to count in.
+        clock: for limits and pauses.
+        go: gets the runs that stand in the books as begun.
+    """
+
+    def __init__(
+        self,
+        open_ledger: Callable[[bool], Ledger],
+        metrics: Metrics,
+        clock: Clock,
+        go: Callable[[Sequence[Run]], None],
+    ) -> None:
         self._open_ledger = open_ledger
+        self._go = go
         self._metrics = metrics
         self._clock = clock
         self._ledger = open_ledger(False)  # noqa: FBT003 - a first ledger leaves nothing uncertain
         self._clerk = Clerk()
         self._task: Future[Any] | None = None
         self._on_done: Callable[[Any], None] = lambda _: None
-        self._hangs_at = self._not_before = 0.0
+        self._on_failed: Callable[[], None] = lambda: None
+        self._hangs_at = self._not_before = self._not_again_before = 0.0
         self._pause = FIRST_PAUSE_SECONDS
 
     @property
@@ -75,29 +94,45 @@ class Bookkeeper:
         self._begin(lambda: ledger.positions(list(unknown)), done)
 
     def _book(self, partitions: Mapping[Key, Partition], group_metadata: bytes) -> None:
-        entries = {
-            key: (partition, [*partition.finished]) for key, partition in partitions.items() if partition.finished
+        news = {
+            key: (partition, [*partition.finished], [*partition.notes])
+            for key, partition in partitions.items()
+            if partition.has_news
         }
-        if not entries:
+        now = self._clock.monotonic()
+        urgent = any(run.careful for _, _, notes in news.values() for run in notes)
+        if not news or (now < self._not_again_before and not urgent):
             return
+        self._not_again_before = now + APART_SECONDS
+        noted = [run for _, _, notes in news.values() for run in notes]
         booking = Booking(
-            [entry for _, finished in entries.values() for entry in finished],
-            {key: partition.position(finished) for key, (partition, finished) in entries.items()},
+            [entry for _, finished, _ in news.values() for entry in finished],
+            {key: partition.position(finished) for key, (partition, finished, _) in news.items()},
             group_metadata,
+            [Started(run, self._clock.now_ms()) for run in noted if run.job.delivery == "at-most-once"],
         )
+        for partition, _, _ in news.values():
+            partition.note_undone = False
 
         def done(_: None) -> None:
-            for partition, finished in entries.values():
-                partition.booked(finished)
+            for partition, finished, notes in news.values():
+                partition.booked(finished, notes)
             for entry in booking.entries:
                 self._count(entry)
+            self._go(noted)
+
+        def failed() -> None:
+            for partition, _, _ in news.values():
+                partition.note_undone = True
 
         ledger = self._ledger
-        self._begin(lambda: ledger.book(booking), done)
+        self._begin(lambda: ledger.book(booking), done, failed)
 
-    def _begin(self, task: Callable[[], Any], on_done: Callable[[Any], None]) -> None:
+    def _begin(
+        self, task: Callable[[], Any], on_done: Callable[[Any], None], on_failed: Callable[[], None] = lambda: None
+    ) -> None:
         self._task = self._clerk.give(task)
-        self._on_done = on_done
+        self._on_done, self._on_failed = on_done, on_failed
         self._hangs_at = self._clock.monotonic() + HUNG_SECONDS
 
     def _finish_task(self, task: Future[Any]) -> bool:
@@ -127,6 +162,7 @@ class Bookkeeper:
     def _failed(self, error: str) -> None:
         log.warning("bookkeeping failed", extra=fields(error=error, again_in=self._pause))
         self._metrics.bookkeeping_failures.inc()
+        self._on_failed()
         self._not_before = self._clock.monotonic() + self._pause
         self._pause = min(LONGEST_PAUSE_SECONDS, self._pause * 2)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random  # noqa: TID251 - the caller that everything below takes it from
 import re
 import signal
 from typing import TYPE_CHECKING
@@ -11,13 +10,17 @@ from typing import TYPE_CHECKING
 import click
 from prometheus_client import CollectorRegistry
 
+from scheduler import __version__
 from scheduler.clock import SystemClock
 from scheduler.durations import parse_duration
 from scheduler.errors import ConfigurationError
+from scheduler.job import json_schema
 from scheduler.runtime import cli, logs
 from scheduler.runtime.logs import fields
 from scheduler.runtime.settings import Settings
-from worker.metrics import Metrics, serve
+from worker.dead_cli import dead
+from worker.metrics import Metrics
+from worker.monitoring import serve
 from worker.options import Options
 from worker.service import Worker
 
@@ -41,7 +44,11 @@ EPILOG = "\n\n".join(
             "log_format",
             "configuration_file",
         ),
-        cli.examples("worker --cluster cluster-a", "worker --cluster cluster-a --retry --slots 8 --drain 1m"),
+        cli.examples(
+            "worker --cluster cluster-a",
+            "worker --cluster cluster-a --retry --slots 8 --drain 1m",
+            "worker dead list --since 1d",
+        ),
     )
 )
 
@@ -73,11 +80,16 @@ class Duration(click.ParamType[float]):
             self.fail(str(error), param, ctx)
 
 
-@click.command(context_settings={**cli.CONTEXT, "auto_envvar_prefix": "WORKER", "show_default": True}, epilog=EPILOG)
+@click.group(
+    context_settings={**cli.CONTEXT, "auto_envvar_prefix": "WORKER", "show_default": True},
+    epilog=EPILOG,
+    invoke_without_command=True,
+    subcommand_metavar="[COMMAND [ARGS]...]",
+)
+@click.version_option(__version__, prog_name="worker")
 @click.option(
     "--cluster",
     type=Cluster(),
-    required=True,
     show_envvar=True,
     help="Whose jobs to run: the topic's name.",
 )
@@ -103,10 +115,19 @@ class Duration(click.ParamType[float]):
     envvar="METRICS_HTTP_ADDR",
     default="off",
     show_envvar=True,
-    help="Where to serve /metrics, such as 127.0.0.1:8002; port 0 takes a free one; `off` for nowhere.",
+    help="Where to serve /metrics and /healthz, such as 127.0.0.1:8002; port 0 takes a free one; `off` for nowhere.",
 )
+@click.pass_context
 def command(
-    *, cluster: str, retry: bool, slots: int, group_id: str | None, drain: float, kill_grace: float, metrics_addr: str
+    ctx: click.Context,
+    *,
+    cluster: str | None,
+    retry: bool,
+    slots: int,
+    group_id: str | None,
+    drain: float,
+    kill_grace: float,
+    metrics_addr: str,
 ) -> None:
     """Run the jobs of a cluster.
 
@@ -116,6 +137,10 @@ def command(
 
     SIGTERM or Ctrl-C: running jobs are drained, a second one kills them; what did not end is given back.
     """
+    if ctx.invoked_subcommand is not None:
+        return
+    if cluster is None:
+        raise click.MissingParameter(ctx=ctx, param_type="option", param_hint="'--cluster'")
     # one address, whatever else this process's environment says of the scheduler's
     settings = Settings.load(metrics_http_addr=metrics_addr)
     logs.configure(settings.log_level, settings.log_format)
@@ -123,13 +148,14 @@ def command(
     registry = CollectorRegistry()
     options = Options(cluster, retry, slots, group_id, drain, kill_grace)
     metrics = Metrics(registry, cluster)
-    if settings.metrics_address is not None:
-        try:
-            bound = serve(settings.metrics_address, registry)
-        except OSError as error:
-            raise ConfigurationError(f"METRICS_HTTP_ADDR: {metrics_addr} cannot be listened on: {error}") from None
-        log.info("metrics served", extra=fields(address=bound))
-    worker = Worker(settings, options, clock=clock, metrics=metrics, jitter=random.Random().random)
+    worker = Worker(settings, options, clock=clock, metrics=metrics)
+    try:
+        if settings.metrics_address is not None:
+            bound = serve(settings.metrics_address, registry, worker.idle_seconds)
+            log.info("metrics served", extra=fields(address=bound))
+    except OSError as error:
+        worker.close()
+        raise ConfigurationError(f"METRICS_HTTP_ADDR: {metrics_addr} cannot be listened on: {error}") from None
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         worker.stop()
@@ -137,6 +163,15 @@ def command(
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     worker.run()
+
+
+@command.command(epilog=cli.examples("worker schema > job.schema.json"))
+def schema() -> None:
+    """Print the JSON Schema of the job message."""
+    cli.echo_json(json_schema())
+
+
+command.add_command(dead)
 
 
 def main() -> None:

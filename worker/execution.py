@@ -1,47 +1,40 @@
-"""One command, from its start to the end of its last process that has to end.
+"""One command, from its start to the end of its last process that has to end, as a state machine.
 
-A single thread waits for output, input, exit, timeout and a request to stop at once. The end of the command is the end
-of its main process: what it left in the background may hold the pipe, and is read for a moment longer, no more.
-Stopping is TERM to all its processes, a grace, and KILL to those that are left.
+Whoever drives it (`guardian`) tells it what happened: a pipe is ready, the process has exited, its time has come, it
+is to stop. The end of the command is the end of its main process: what it left in the background may hold the pipe,
+and is read for a moment longer, no more. Stopping is TERM to all its processes, a grace, and KILL to those that are
+left.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import selectors
 import signal
 import subprocess
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from scheduler.durations import format_duration
-from worker.output import Capture, Output
+from worker.outcome import Ended, Outcome
+from worker.output import Capture
 from worker.processes import MARK, Family
-from worker.watch import LOOK_SECONDS, Watch
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from scheduler.clock import Clock
 
 SHELL = "/bin/sh"
-GRACE_SECONDS = 5.0
-OUTPUT_GRACE_SECONDS = 1.0
-"""How long output is read after the main process has ended, where a process in the background holds the pipe."""
 UNKILLABLE_SECONDS = 10.0
 """How long after KILL a process may hang in the kernel before the slot is used again without it."""
+LOOK_SECONDS = 0.1
+"""How often it is looked whether what was told to end has ended."""
 CHUNK_BYTES = 64 * 1024
+CHUNKS_AT_END = 16
+"""What may be left in a pipe, a little more: what somebody still writes is not waited for."""
 NEVER = float("inf")
-
-
-class Outcome(StrEnum):
-    """How an attempt ended."""
-
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    TIMED_OUT = "timed-out"
-    KILLED = "killed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,152 +45,236 @@ class Command:
     environment: Mapping[str, str]
     stdin: str | None = None
     timeout_seconds: float | None = None
+    directory: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """How a command ended. `exit` is for people: `exit 0`, `killed by SIGKILL`, `timed out after 2s`."""
+class Patience:
+    """How long what has to end is waited for, in seconds."""
 
-    outcome: Outcome
-    exit: str
-    output: Output
-    exit_code: int | None = None
-    signal: str | None = None
-    stopped: bool = False
-    """Ended on request of the worker: nothing is known of the job itself."""
+    grace: float = 5.0
+    """From TERM to KILL."""
+    output: float = 1.0
+    """How long output is read after the main process has ended, where a process in the background holds the pipe."""
 
 
 class Execution:
-    """Runs one command, once."""
+    """Runs one command, once.
+
+    Its pipes are registered at the selector with the execution as data: `ready` is to be called with their events.
+
+    Attributes:
+        number: whatever the driver calls it.
+        told: lines of output that nobody has taken yet.
+        ended: how it ended; None until then.
+        wake_at: when `look` is to be called, by the clock's monotonic time.
+    """
 
     def __init__(
         self,
+        number: int,
         command: Command,
         *,
+        mark: str,
         clock: Clock,
-        tell: Callable[[str], None],
-        stop: threading.Event,
-        grace_seconds: float = GRACE_SECONDS,
-        output_grace_seconds: float = OUTPUT_GRACE_SECONDS,
+        patience: Patience,
+        selector: selectors.BaseSelector,
     ) -> None:
+        self.number = number
+        self.told: list[str] = []
         self._command = command
         self._clock = clock
-        self._stop = stop
-        self._grace = grace_seconds
-        self._output_grace = output_grace_seconds
-        self._capture = Capture(tell, clock)
-        self._family = Family()
-        self._input = memoryview((command.stdin or "").encode())
+        self._patience = patience
+        self._selector = selector
+        self._capture = Capture(self.told.append, clock)
+        self._left = memoryview((command.stdin or "").encode())
+        self._process: subprocess.Popen[bytes] | None = None
         self._stopping_for: Outcome | None = None
-        self._kill_at = self._give_up_at = NEVER
+        self._timeout_at = self._kill_at = self._give_up_at = self._output_until = NEVER
+        self.family = Family(mark)
+        self.ended: Ended | None = None
+        self.wake_at = NEVER
+        self._output: int | None = None
+        self._input: int | None = None
 
-    def run(self) -> Ended:
-        """Run the command to its end; `tell` is called with each line of output, on this thread."""
-        try:
-            process = self._start()
-        except (OSError, ValueError) as error:
-            return Ended(Outcome.FAILED, f"could not start: {error}", self._capture.close())
-        self._family.lead_by(process)
-        try:
-            with Watch(process) as watch:
-                self._attend(process, watch)
-        finally:
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    pipe.close()
-        return self._ended(process)
+    def start(self, null: int) -> int:
+        """Start it; the process id, or 0 where it could not be started.
 
-    def _start(self) -> subprocess.Popen[bytes]:
+        Args:
+            null: a descriptor of /dev/null.
+        """
         given = self._command.command
-        return subprocess.Popen(  # noqa: S603 - to run what the job says is what a worker is for
-            [SHELL, "-c", given] if isinstance(given, str) else given,
-            env={**self._command.environment, MARK: self._family.mark},
-            stdin=subprocess.DEVNULL if self._command.stdin is None else subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            bufsize=0,
-            start_new_session=True,
-        )
-
-    def _attend(self, process: subprocess.Popen[bytes], watch: Watch) -> None:
+        arguments = [SHELL, "-c", given] if isinstance(given, str) else given
+        reads, writes = os.pipe()
+        stdin, self._input = (null, None) if self._command.stdin is None else os.pipe()
+        self._output = reads
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - to run what the job says is what a worker is for
+                arguments,
+                env={**self._command.environment, MARK: self.family.mark},
+                stdin=stdin,
+                stdout=writes,
+                stderr=writes,
+                cwd=self._command.directory,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            self._finish(Ended(Outcome.FAILED, f"could not start: {error}", self._capture.close()))
+            return 0
+        finally:
+            os.close(writes)
+            if stdin != null:
+                os.close(stdin)
+        for pipe, events in ((self._output, selectors.EVENT_READ), (self._input, selectors.EVENT_WRITE)):
+            if pipe is not None:
+                os.set_blocking(pipe, False)
+                self._selector.register(pipe, events, self)
+        self.family.lead_by(self._process)
         timeout = self._command.timeout_seconds
-        timeout_at = NEVER if timeout is None else self._clock.monotonic() + timeout
-        output_until = NEVER
-        while True:
-            wake_at = min(timeout_at, output_until) if self._stopping_for is None else self._kill_at
-            for pipe in watch.ready(wake_at - self._clock.monotonic()):
-                self._transfer(pipe, process, watch)
-            now = self._clock.monotonic()
-            exited = process.poll() is not None
-            if exited and output_until == NEVER:
-                output_until = now + self._output_grace
-            if self._stopping_for is not None:
-                if self._stopped(now, exited=exited):
-                    self._drain(process, watch)
-                    return
-            elif exited:
-                if not watch.reading or now >= output_until:
-                    return
-            elif now >= timeout_at:
-                self._begin_stop(Outcome.TIMED_OUT, now)
-            elif self._stop.is_set():
-                self._begin_stop(Outcome.KILLED, now)
+        if timeout is not None:
+            self.wake_at = self._timeout_at = self._clock.monotonic() + timeout
+        return self._process.pid
 
-    def _transfer(self, pipe: IO[bytes], process: subprocess.Popen[bytes], watch: Watch) -> None:
-        if pipe is process.stdout:
-            chunk = os.read(pipe.fileno(), CHUNK_BYTES)
-            if chunk:
-                self._capture.feed(chunk)
-            else:
-                watch.forget(pipe)
+    def ready(self, events: int) -> None:
+        """A pipe is ready."""
+        if events & selectors.EVENT_READ:
+            self._read()
+        if events & selectors.EVENT_WRITE:
+            self._write()
+
+    def look_for_exit(self) -> None:
+        """The main process may have exited."""
+        if not self.reaped() or self.ended is not None:
+            return
+        if self._stopping_for is not None:
+            self.look()
+            return
+        self._timeout_at = NEVER
+        self._read_rest()
+        if self._output is None:
+            self._finish(self._natural_end())
+        else:
+            self._output_until = self.wake_at = self._clock.monotonic() + self._patience.output
+
+    def stop(self) -> None:
+        """End it on request of the worker."""
+        self._begin_stop(Outcome.KILLED)
+
+    def look(self) -> None:
+        """Its time has come: to time out, to be killed, or to be read no more."""
+        now = self._clock.monotonic()
+        if self._stopping_for is not None:
+            self._see_to_the_end(now)
+        elif now >= self._timeout_at:
+            self._begin_stop(Outcome.TIMED_OUT)
+        elif now >= self._output_until:
+            self._finish(self._natural_end())
+
+    def reaped(self) -> bool:
+        """Whether the main process has exited; its number may be another's from now on."""
+        return self._process is not None and self._process.poll() is not None
+
+    def _read(self) -> bool:
+        """Take what the pipe has; False where there is nothing now."""
+        if self._output is None:
+            return False
+        try:
+            chunk = os.read(self._output, CHUNK_BYTES)
+        except BlockingIOError:
+            return False
+        if chunk:
+            self._capture.feed(chunk)
+            return True
+        self._close_output()
+        if self._stopping_for is None and self._output_until != NEVER:
+            self._finish(self._natural_end())
+        return False
+
+    def _write(self) -> None:
+        """Give the pipe what it takes."""
+        if self._input is None:
             return
         try:
-            written = os.write(pipe.fileno(), self._input[:CHUNK_BYTES])
+            written = os.write(self._input, self._left[:CHUNK_BYTES])
+        except BlockingIOError:
+            return
         except BrokenPipeError:
-            written = len(self._input)  # the command does not want the rest
-        self._input = self._input[written:]
-        if not self._input:
-            watch.forget(pipe)
-            pipe.close()
+            written = len(self._left)  # the command does not want the rest
+        self._left = self._left[written:]
+        if not self._left:
+            self._close_input()
 
-    def _drain(self, process: subprocess.Popen[bytes], watch: Watch) -> None:
-        """Read what is there already, at most what a pipe holds."""
-        for _ in range(16):
-            ready = [pipe for pipe in watch.ready(0) if pipe is process.stdout]
-            if not ready:
+    def _close_output(self) -> None:
+        if self._output is not None:
+            self._close(self._output)
+            self._output = None
+
+    def _close_input(self) -> None:
+        if self._input is not None:
+            self._close(self._input)
+            self._input = None
+
+    def _close(self, pipe: int) -> None:
+        with contextlib.suppress(KeyError):  # it was never watched: the command could not be started
+            self._selector.unregister(pipe)
+        os.close(pipe)
+
+    def _read_rest(self) -> None:
+        for _ in range(CHUNKS_AT_END):
+            if not self._read():
                 return
-            self._transfer(ready[0], process, watch)
 
-    def _begin_stop(self, outcome: Outcome, now: float) -> None:
+    def _begin_stop(self, outcome: Outcome) -> None:
+        if self._stopping_for is not None or self.ended is not None:
+            return
         self._stopping_for = outcome
-        self._kill_at = now + self._grace
-        self._family.signal(signal.SIGTERM)
+        self._kill_at = self._clock.monotonic() + self._patience.grace
+        self.family.signal(signal.SIGTERM)
+        self.look()
 
-    def _stopped(self, now: float, *, exited: bool) -> bool:
-        """Whether nothing that could be found is left; KILL, again and again, once the grace is over."""
+    def _see_to_the_end(self, now: float) -> None:
+        """KILL, again and again, once the grace is over; the end is when nothing that could be found is left."""
         if now >= self._kill_at:
             self._kill_at = now + LOOK_SECONDS
             self._give_up_at = min(self._give_up_at, now + UNKILLABLE_SECONDS)
-            self._family.signal(signal.SIGKILL)
-        if exited and not self._family.alive():
-            self._family.signal(signal.SIGKILL)  # what they forked since TERM has no grace of its own
-            return True
-        return now >= self._give_up_at
+            self.family.signal(signal.SIGKILL)
+        gone = self.reaped() and not self.family.alive()
+        if gone:
+            self.family.signal(signal.SIGKILL)  # what they forked since TERM has no grace of its own
+        if gone or now >= self._give_up_at:
+            self._read_rest()
+            self._finish(self._forced_end())
+        else:
+            self.wake_at = min(self._kill_at, now + LOOK_SECONDS)
 
-    def _ended(self, process: subprocess.Popen[bytes]) -> Ended:
+    def _finish(self, ended: Ended) -> None:
+        self.ended = ended
+        self.wake_at = NEVER
+        self._close_output()
+        self._close_input()
+
+    def _code(self) -> tuple[int | None, str | None]:
+        """The exit code or the signal's name."""
+        code = None if self._process is None else self._process.returncode
+        if code is None:
+            return None, None
+        return (code, None) if code >= 0 else (None, _signal_name(-code))
+
+    def _forced_end(self) -> Ended:
+        exit_code, name = self._code()
         output = self._capture.close()
-        code = process.returncode
-        name = _signal_name(-code) if code is not None and code < 0 else None
-        exit_code = code if code is not None and code >= 0 else None
         if self._stopping_for is Outcome.TIMED_OUT:
             limit = format_duration(round((self._command.timeout_seconds or 0) * 1000))
             return Ended(Outcome.TIMED_OUT, f"timed out after {limit}", output, exit_code, name)
-        if self._stopping_for is Outcome.KILLED:
-            return Ended(Outcome.KILLED, "stopped by the worker", output, exit_code, name, stopped=True)
+        return Ended(Outcome.KILLED, "stopped by the worker", output, exit_code, name, stopped=True)
+
+    def _natural_end(self) -> Ended:
+        exit_code, name = self._code()
+        output = self._capture.close()
         if name is not None:
             return Ended(Outcome.KILLED, f"killed by {name}", output, None, name)
-        outcome = Outcome.SUCCEEDED if code == 0 else Outcome.FAILED
-        return Ended(outcome, f"exit {code}", output, exit_code)
+        outcome = Outcome.SUCCEEDED if exit_code == 0 else Outcome.FAILED
+        return Ended(outcome, f"exit {exit_code}", output, exit_code)
 
 
 def _signal_name(number: int) -> str:

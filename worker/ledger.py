@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from worker.partitions import Key
     from worker.records import Books
     from worker.runner import Finished
-    from worker.runs import Poison
+    from worker.runs import Poison, Started
 
 log = logging.getLogger("worker")
 
@@ -71,6 +71,8 @@ class Booking:
     entries: Sequence[Finished | Poison]
     positions: Mapping[Key, Position]
     group_metadata: bytes
+    started: Sequence[Started] = ()
+    """Told in the results, beside the notes that are part of the positions."""
 
 
 class Ledger:
@@ -105,7 +107,7 @@ class Ledger:
         self._uncertain = uncertain
         self._producer: Producer | None = None
         self._too_large: set[Finished | Poison] = set()
-        self._failures: list[tuple[Finished | Poison, KafkaError]] = []
+        self._failures: list[tuple[Finished | Poison | None, KafkaError]] = []
         self.given_up = False
         """Set from outside when a call hangs: should it ever return, nothing may be committed any more."""
 
@@ -151,8 +153,7 @@ class Ledger:
         if self._uncertain:
             entries = self._missing(booking)
             self._uncertain = False
-        if entries:
-            self._transact(self._producer, entries, booking)
+        self._transact(self._producer, entries, booking)
 
     def _open(self) -> Producer:
         try:
@@ -175,6 +176,8 @@ class Ledger:
             producer.begin_transaction()
             # before the first record: an abort while partitions are still being added fails (librdkafka 4849)
             producer.send_offsets_to_transaction(_offsets(booking), booking.group_metadata, CALL_SECONDS)
+            for beginning in booking.started:
+                self._produce(producer, None, self._books.started(beginning))
             for entry in entries:
                 for write in self._books.records(entry, brief=entry in self._too_large):
                     self._produce(producer, entry, write)
@@ -191,7 +194,7 @@ class Ledger:
         if self._clock.monotonic() - started < SLOW_SECONDS:
             self._producer = producer
 
-    def _produce(self, producer: Producer, entry: Finished | Poison, write: Write) -> None:
+    def _produce(self, producer: Producer, entry: Finished | Poison | None, write: Write) -> None:
         def delivered(error: KafkaError | None, _: Message) -> None:
             if error is not None:
                 self._failures.append((entry, error))
@@ -204,7 +207,9 @@ class Ledger:
         producer.poll(0)
 
     def _note_too_large(self) -> None:
-        self._too_large |= {entry for entry, error in self._failures if error.code() == KafkaError.MSG_SIZE_TOO_LARGE}
+        self._too_large |= {
+            entry for entry, error in self._failures if entry and error.code() == KafkaError.MSG_SIZE_TOO_LARGE
+        }
 
     def _told(self, error: KafkaError) -> str:
         # what befell a record says more than "1 message(s) failed delivery"

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prometheus_client import Counter, Gauge, Histogram, start_http_server
+from prometheus_client import Counter, Gauge, Histogram
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
-
-    from scheduler.runtime.settings import Address
 
 _RUN_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600)
 _LATENESS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 3600)
@@ -38,6 +36,12 @@ class Metrics:
         self.waiting = Gauge(
             "worker_waiting", "Attempts that were read and wait for a slot", ["cluster"], registry=registry
         ).labels(cluster)
+        self.oldest_waiting_seconds = Gauge(
+            "worker_oldest_waiting_seconds",
+            "How long ago the oldest attempt that waits for a slot was due",
+            ["cluster"],
+            registry=registry,
+        ).labels(cluster)
         self.retries = Counter(
             "worker_retries_total", "Failed attempts that were scheduled again", ["cluster"], registry=registry
         ).labels(cluster)
@@ -54,9 +58,3 @@ class Metrics:
     def ended(self, outcome: str) -> None:
         """Count an attempt that ended."""
         self._runs.labels(self._cluster, outcome).inc()
-
-
-def serve(address: Address, registry: CollectorRegistry) -> str:
-    """Serve /metrics in the background; return the address that was bound, `host:port`."""
-    server, _ = start_http_server(address.port, address.host, registry)
-    return str(address._replace(port=server.server_port))

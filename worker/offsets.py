@@ -6,6 +6,10 @@ holds back the results and retries of those behind it, nor does the next owner r
 
 The metadata is `1;<high>;<d1>,<d2>,..`: all below `high` is done except the committed offset and, each counted from
 the one before, the offsets d1, d2 and so on. Empty metadata, or another program's, says that nothing beyond is done.
+
+With notes it is `2;<high>;<d1>,..;<o1>:<n1>,<o2>:<n2>,..`: the attempt o1 offsets behind the committed one has been
+begun n1 times, as far as anybody knows. An attempt that ends takes its note with it, and one that is given back has it
+undone; so what the next owner finds noted was lost with its worker.
 """
 
 from __future__ import annotations
@@ -16,14 +20,21 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
 WINDOW = 200
 """How many attempts of a partition may be under way. 200 differences whose sum is below 2**63 have at most 17 digits
 on average, so the metadata stays under the 4096 bytes that a broker takes (offset.metadata.max.bytes)."""
 
-_FORMAT = "1"
-_METADATA = re.compile(r"1;([0-9]{1,19});((?:[0-9]{1,19}(?:,[0-9]{1,19})*)?)", re.ASCII)
+LONGEST_METADATA = 4000
+"""Of what a broker takes; notes that do not fit, which takes offsets far from one another, are left out."""
+
+_METADATA = re.compile(
+    r"(?:1;(?P<high>[0-9]{1,19});(?P<undone>(?:[0-9]{1,19}(?:,[0-9]{1,19})*)?)"
+    r"|2;(?P<high2>[0-9]{1,19});(?P<undone2>(?:[0-9]{1,19}(?:,[0-9]{1,19})*)?)"
+    r";(?P<notes>[0-9]{1,19}:[0-9]{1,5}(?:,[0-9]{1,19}:[0-9]{1,5})*))",
+    re.ASCII,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +52,16 @@ class Progress:
         self._under_way: dict[int, None] = {}  # in ascending order: records arrive so
         self._expected: dict[int, None] = {}  # not done according to the last owner, and not seen here yet
         self._next = self._high = 0
+        self._notes: dict[int, int] = {}
         if committed is not None:
             self._next = self._high = committed.offset
             found = _METADATA.fullmatch(committed.metadata)
             if found:
-                self._high = int(found[1])
-                self._expected = dict.fromkeys(_undone(committed.offset, found[2]))
+                self._high = int(found["high"] or found["high2"])
+                self._expected = dict.fromkeys(_undone(committed.offset, found["undone"] or found["undone2"] or ""))
+                for note in (found["notes"] or "").split(",") if found["notes"] else ():
+                    behind, times = note.split(":")
+                    self._notes[committed.offset + int(behind)] = int(times)
 
     def __len__(self) -> int:
         """How many attempts are under way."""
@@ -55,6 +70,17 @@ class Progress:
     def done(self, offset: int) -> bool:
         """Whether the attempt is done, here or by an earlier owner."""
         return offset < self._high and offset not in self._under_way and offset not in self._expected
+
+    def begun(self, offset: int) -> int:
+        """How often the attempt has been begun, as far as anybody knows."""
+        return self._notes.get(offset, 0)
+
+    def note(self, offset: int, times: int) -> None:
+        """It has been begun so often; the next position says so."""
+        if times:
+            self._notes[offset] = times
+        else:
+            self._notes.pop(offset, None)
 
     def take_in(self, offset: int) -> bool:
         """A record has arrived; tell whether there is something to do."""
@@ -75,16 +101,23 @@ class Progress:
         undone = [offset for offset in (*self._under_way, *self._expected) if offset not in finished]
         high = max(self._high, *(offset + 1 for offset in finished)) if finished else self._high
         first = undone[0] if undone else max(self._next, high)
-        if first >= high:
+        notes = self._notes_of(undone, max(first, self._next)) if self._notes else {}
+        if first >= high and not notes:
             return Position(first)
         beyond = [first, *(offset for offset in undone[1:] if offset < high)]
         differences = ",".join(str(later - earlier) for earlier, later in pairwise(beyond))
-        return Position(first, f"{_FORMAT};{high};{differences}")
+        return Position(first, _metadata(first, max(first, high), differences, notes))
+
+    def _notes_of(self, undone: Collection[int], unread: int) -> dict[int, int]:
+        # of what was not read yet too: this owner may get no further
+        known = {*undone, *(offset for offset in self._notes if offset >= unread)}
+        return {offset: times for offset, times in sorted(self._notes.items()) if offset in known}
 
     def finish(self, finished: Collection[int]) -> None:
         """The given attempts are done, and a committed transaction says so."""
         for offset in finished:
             del self._under_way[offset]
+            self._notes.pop(offset, None)
             self._high = max(self._high, offset + 1)
 
 
@@ -99,6 +132,15 @@ def corrected(committed: Position, done: Collection[int]) -> Position:
     for offset in range(committed.offset, high):
         progress.take_in(offset)
     return progress.position({offset for offset in beyond if not progress.done(offset)})
+
+
+def _metadata(first: int, high: int, differences: str, notes: Mapping[int, int]) -> str:
+    if notes:
+        told = ",".join(f"{offset - first}:{times}" for offset, times in notes.items())
+        with_notes = f"2;{high};{differences};{told}"
+        if len(with_notes) <= LONGEST_METADATA:
+            return with_notes
+    return f"1;{high};{differences}"
 
 
 def _undone(first: int, differences: str) -> list[int]:

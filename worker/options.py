@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scheduler.topics import retry_topic_name
-from worker.execution import GRACE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +16,7 @@ class Options:
     slots: int = 4
     group_id: str | None = None
     drain_seconds: float = 10.0
-    grace_seconds: float = GRACE_SECONDS
+    grace_seconds: float = 5.0
 
     @property
     def topic(self) -> str:

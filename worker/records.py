@@ -3,11 +3,13 @@
 A **result** (results topic, key = run id) is a JSON object: `run_id`, `id`, `job`, `cluster`, `attempt`,
 `max_attempts`, `intended_start`, `due`, `started`, `ended` (RFC 3339), `outcome`, `exit`, `exit_code`, `signal`,
 `error`, `then` (`retry`, `dead-letter` or null), `retry_at`, `output`, `output_bytes`,
-`worker`, and `source` (`topic`, `partition`, `offset` of the message that was run).
+`worker`, and `source` (`topic`, `partition`, `offset` of the message that was run). An attempt that nobody may make
+twice has one before it begins too: the same without what only its end tells, `outcome` is `started`.
 
 A **retry** is a schedule (key = `<run id>#<attempt>`) of the job, due after its delay, to the cluster's retry topic.
 
 A **dead letter** is the job with all its errors (or the message as it came) and the `dead-letter-*` headers below.
+`worker dead` deals with them (`dead_letters`).
 """
 
 from __future__ import annotations
@@ -21,20 +23,26 @@ from scheduler.clock import rfc3339
 from scheduler.records import Write
 from scheduler.topics import retry_topic_name
 from worker.attempts import DeadLetter, RetryAt
-from worker.execution import Outcome
+from worker.outcome import Outcome
 from worker.runner import Finished, error_text
 from worker.runs import Poison
 
 if TYPE_CHECKING:
     from scheduler.runtime.settings import Settings
     from scheduler.schedule import Header
-    from worker.runs import Run
+    from worker.runs import Run, Started
 
+STARTED = "started"
+
+DEAD_LETTER_PREFIX = "dead-letter-"
 DEAD_LETTER_REASON = "dead-letter-reason"
 DEAD_LETTER_FIRST_FAILURE = "dead-letter-first-failure"
 DEAD_LETTER_LAST_FAILURE = "dead-letter-last-failure"
 DEAD_LETTER_SOURCE = "dead-letter-source"
 """`<topic>-<partition>@<offset>` of the message that was given up."""
+DEAD_LETTER_OUTPUT = "dead-letter-output"
+"""The end of what the last attempt said."""
+OUTPUT_CHARACTERS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +77,26 @@ class Books:
             case RetryAt(job=job):
                 return [result, self._dead_letter(entry.run, DeadLetter(job, "too large to be scheduled again"), None)]
             case DeadLetter(job=job) as dead:
-                return [result, self._dead_letter(entry.run, dead, None if brief else job.to_json())]
+                letter = self._dead_letter(entry.run, dead, None if brief else job.to_json())
+                if entry.ended.output.text and not brief:
+                    letter.headers.append((DEAD_LETTER_OUTPUT, entry.ended.output.text[-OUTPUT_CHARACTERS:].encode()))
+                return [result, letter]
             case None:
                 return [result]
 
-    def _result(self, finished: Finished, *, brief: bool) -> Write:
-        run, ended = finished.run, finished.ended
-        succeeded = ended.outcome is Outcome.SUCCEEDED
-        result: dict[str, Any] = {
+    def started(self, started: Started) -> Write:
+        """The record of an attempt that is about to begin."""
+        result = {
+            **self._about(started.run),
+            "started": rfc3339(started.at_ms),
+            "outcome": STARTED,
+            "worker": self.worker,
+            "source": started.run.source._asdict(),
+        }
+        return Write(self.results_topic, started.run.run_id.encode(), json.dumps(result, ensure_ascii=False).encode())
+
+    def _about(self, run: Run) -> dict[str, Any]:
+        return {
             "run_id": run.run_id,
             "id": run.job.id,
             "job": run.job.job,
@@ -85,6 +105,13 @@ class Books:
             "max_attempts": run.job.max_attempts,
             "intended_start": run.intended_start,
             "due": rfc3339(run.due_ms),
+        }
+
+    def _result(self, finished: Finished, *, brief: bool) -> Write:
+        run, ended = finished.run, finished.ended
+        succeeded = ended.outcome is Outcome.SUCCEEDED
+        result: dict[str, Any] = {
+            **self._about(run),
             "started": rfc3339(finished.started_ms),
             "ended": rfc3339(finished.ended_ms),
             "outcome": ended.outcome.value,
@@ -128,12 +155,9 @@ class Books:
 
     def _poison(self, poison: Poison, *, brief: bool) -> Write:
         at = rfc3339(poison.timestamp_ms)
-        own = [] if brief else [header for header in poison.headers if header[0] not in _DEAD_LETTER]
+        own = [] if brief else [header for header in poison.headers if not header[0].startswith(DEAD_LETTER_PREFIX)]
         headers = [*own, *_dead_letter_headers(poison.reason, at, at, str(poison.source))]
         return Write(self.dead_letter_topic, poison.key, None if brief else poison.value, headers)
-
-
-_DEAD_LETTER = frozenset({DEAD_LETTER_REASON, DEAD_LETTER_FIRST_FAILURE, DEAD_LETTER_LAST_FAILURE, DEAD_LETTER_SOURCE})
 
 
 def _dead_letter_headers(reason: str, first: str, last: str, source: str) -> list[Header]:

@@ -1,42 +1,47 @@
-"""One attempt: its environment, its events in the log, and what follows from its end.
+"""One attempt: its beginning, its events in the log, and what follows from its end.
 
 Events and their fields (with LOG_FORMAT=json they are members of one object a line; programs may rely on them).
 All carry `cluster`, `job`, `id`, `run_id`, `attempt`, `max_attempts`.
 
 - `job started`: `late_ms`, from when this attempt was due to its start.
 - `job output`: `line`.
-- `run finished`: `outcome` (`succeeded`, `failed`, `timed-out`, `killed`), `exit` (`exit 0`, `killed by SIGTERM`,
-  `timed out after 2s`, ..), `late_ms`, `seconds`, `last_line` of the output that is not blank (at most 200
-  characters), and `then`: null, `retry in 4.0s`, `dead letter`, or `given back` where the worker had to stop it
-  and another takes over.
+- `run finished`: `outcome` (`succeeded`, `failed`, `timed-out`, `killed`, `skipped`, `replaced`, `lost`), `exit`
+  (`exit 0`, `killed by SIGTERM`, `timed out after 2s`, ..), `late_ms`, `seconds`, `last_line` of the output that is not
+  blank (at most 200 characters), and `then`: null, `retry in 4.0s`, `dead letter`, or `given back` where the worker had
+  to stop it and another takes over.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
 
 from scheduler.clock import rfc3339
 from scheduler.job import FailedAttempt
 from scheduler.runtime.logs import fields
-from worker.attempts import DeadLetter, RetryAt, after
-from worker.execution import Command, Ended, Execution, Outcome
+from worker.attempts import LOST, DeadLetter, RetryAt, after, jitter_of
+from worker.outcome import FAILURES, Ended, Outcome
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from scheduler.clock import Clock
+    from worker.commands import Attempt
     from worker.metrics import Metrics
     from worker.runs import Run
 
 log = logging.getLogger("worker")
 
-PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR")
-"""What a command gets of the worker's environment; the rest may hold the worker's own secrets."""
 ERROR_CHARACTERS = 500
+
+
+class Performer(Protocol):
+    """Does what a job says: runs its command."""
+
+    def start(self, run: Run, tell: Callable[[str], None], done: Callable[[Ended], None]) -> Attempt:
+        """Begin, and return at once; `tell` gets what it says line by line, `done` its end, on any thread."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,47 +55,113 @@ class Finished:
     then: RetryAt | DeadLetter | None
 
 
-class Runner:
-    """Performs attempts, each on the thread of the caller."""
+class Running:
+    """An attempt under way."""
 
-    def __init__(
-        self,
-        *,
-        clock: Clock,
-        jitter: Callable[[], float],
-        metrics: Metrics,
-        grace_seconds: float,
-        environment: Mapping[str, str] = os.environ,
-    ) -> None:
-        self._clock = clock
-        self._jitter = jitter
-        self._metrics = metrics
-        self._grace = grace_seconds
-        self._passed_on = {name: environment[name] for name in PASSED_ON if name in environment}
-
-    def perform(self, run: Run, stop: threading.Event) -> Finished:
-        """Run the command to its end, or until the event is set."""
+    def __init__(self, runner: Runner, run: Run, done: Callable[[Finished], None]) -> None:
+        self.run = run
+        self.noted = run.careful
+        """Whether somebody has been told to note that it has begun."""
+        self._runner = runner
+        self._done = done
+        self._replaced_by: str | None = None
+        self._started_ms, self.began = runner.clock.now_ms(), runner.clock.monotonic()
+        self._late_ms = runner.began(run, self._started_ms)
         about = run.log_fields()
-        started_ms, started = self._clock.now_ms(), self._clock.monotonic()
+        self._attempt = runner.performer.start(
+            run, lambda line: log.info("job output", extra=fields(**about, line=line)), self._ended
+        )
+
+    def stop(self, *, replaced_by: str | None = None) -> None:
+        """Ask for its end: to give it back, or because a later run takes its place."""
+        self._replaced_by = self._replaced_by or replaced_by
+        self._attempt.stop()
+
+    def _ended(self, ended: Ended) -> None:
+        if ended.stopped and self._replaced_by is not None:
+            ended = replace(ended, outcome=Outcome.REPLACED, exit=f"replaced by {self._replaced_by}", stopped=False)
+        seconds = self._runner.clock.monotonic() - self.began
+        self._done(self._runner.finished(self.run, ended, self._started_ms, seconds, self._late_ms))
+
+
+class Runner:
+    """Begins attempts, and says what follows from their end. Safe to use from any thread."""
+
+    def __init__(self, performer: Performer, *, clock: Clock, metrics: Metrics) -> None:
+        self.performer = performer
+        self.clock = clock
+        self._metrics = metrics
+
+    def begin(self, run: Run, done: Callable[[Finished], None]) -> Running:
+        """Begin the attempt; `done` gets its end, on any thread."""
+        return Running(self, run, done)
+
+    def began(self, run: Run, started_ms: int) -> int:
+        """It begins: tell so, and return how late it is, in ms."""
         late_ms = started_ms - run.due_ms
-        log.info("job started", extra=fields(**about, late_ms=late_ms))
+        log.info("job started", extra=fields(**run.log_fields(), late_ms=late_ms))
         self._metrics.start_lateness_seconds.observe(max(0, late_ms) / 1000)
-        with self._metrics.running.track_inprogress():
-            ended = Execution(
-                self._command(run),
-                clock=self._clock,
-                tell=lambda line: log.info("job output", extra=fields(**about, line=line)),
-                stop=stop,
-                grace_seconds=self._grace,
-            ).run()
-        seconds = self._clock.monotonic() - started
-        finished = self._finished(run, ended, started_ms, seconds)
+        self._metrics.running.inc()
+        return late_ms
+
+    def finished(self, run: Run, ended: Ended, started_ms: int, seconds: float, late_ms: int) -> Finished:
+        """It has ended."""
         if ended.output.untold_lines:
-            log.warning("job output left out", extra=fields(**about, lines=ended.output.untold_lines))
+            log.warning("job output left out", extra=fields(**run.log_fields(), lines=ended.output.untold_lines))
+        self._metrics.running.dec()
+        self._metrics.run_seconds.observe(seconds)
+        return self._told(self._decided(run, ended, started_ms, seconds), late_ms, seconds)
+
+    def refused(self, run: Run) -> Finished | None:
+        """The end of a run that must not be made again, because too many attempts at it were lost; else None."""
+        if not run.given_up:
+            return None
+        now_ms = self.clock.now_ms()
+        how = Ended(Outcome.LOST, LOST)
+        reason = f"{LOST} ({run.lost} times)" if run.lost > 1 else LOST
+        if run.job.delivery == "at-most-once":
+            reason += "; delivery is at most once"
+        return self._told(Finished(run, how, now_ms, now_ms, DeadLetter(run.job, reason)), now_ms - run.due_ms, 0.0)
+
+    def skipped(self, run: Run, why: str) -> Finished:
+        """The end of a run that is not made."""
+        now_ms = self.clock.now_ms()
+        ended = Ended(Outcome.SKIPPED, f"skipped: {why}")
+        return self._told(Finished(run, ended, now_ms, now_ms, None), now_ms - run.due_ms, 0.0)
+
+    def given_back(self, run: Run) -> Finished:
+        """The end of a run that had a slot and was not begun."""
+        now_ms = self.clock.now_ms()
+        return Finished(run, Ended(Outcome.KILLED, "given back", stopped=True), now_ms, now_ms, None)
+
+    def _decided(self, run: Run, ended: Ended, started_ms: int, seconds: float) -> Finished:
+        # by the monotonic clock: a wall clock that jumps must not make an attempt end before its start
+        ended_ms = started_ms + round(seconds * 1000)
+        once = run.job.delivery == "at-most-once"
+        if ended.outcome not in FAILURES or (ended.stopped and not once):
+            return Finished(run, ended, started_ms, ended_ms, None)
+        failure = FailedAttempt(
+            attempt=run.job.attempt, started=rfc3339(started_ms), ended=rfc3339(ended_ms), error=error_text(ended)
+        )
+        if ended.stopped:
+            job = run.job.model_copy(update={"errors": [*run.job.errors, failure]})
+            dead = DeadLetter(job, "stopped by the worker; delivery is at most once")
+            return Finished(run, replace(ended, stopped=False), started_ms, ended_ms, dead)
+        then = after(
+            run.job,
+            failure,
+            now_ms=self.clock.now_ms(),
+            jitter=jitter_of(run.run_id, run.job.attempt),
+            exit_code=ended.shell_code,
+        )
+        return Finished(run, ended, started_ms, ended_ms, then)
+
+    def _told(self, finished: Finished, late_ms: int, seconds: float) -> Finished:
+        ended = finished.ended
         log.info(
             "run finished",
             extra=fields(
-                **about,
+                **finished.run.log_fields(),
                 outcome=ended.outcome.value,
                 exit=ended.exit,
                 late_ms=late_ms,
@@ -99,35 +170,8 @@ class Runner:
                 then=_then(finished),
             ),
         )
-        self._metrics.run_seconds.observe(seconds)
         self._metrics.ended(ended.outcome.value)
         return finished
-
-    def _command(self, run: Run) -> Command:
-        job = run.job
-        environment = {
-            **self._passed_on,
-            **job.environment,
-            "JOB_NAME": job.job,
-            "JOB_ID": job.id,
-            "JOB_CLUSTER": job.cluster,
-            "JOB_FIRE_ID": run.run_id,
-            "JOB_ATTEMPT": str(job.attempt),
-            "JOB_MAX_ATTEMPTS": str(job.max_attempts),
-            "JOB_DUE_AT": run.intended_start,
-        }
-        return Command(job.command, environment, job.stdin, job.timeout_seconds)
-
-    def _finished(self, run: Run, ended: Ended, started_ms: int, seconds: float) -> Finished:
-        # by the monotonic clock: a wall clock that jumps must not make an attempt end before its start
-        ended_ms = started_ms + round(seconds * 1000)
-        if ended.outcome is Outcome.SUCCEEDED or ended.stopped:
-            return Finished(run, ended, started_ms, ended_ms, None)
-        failure = FailedAttempt(
-            attempt=run.job.attempt, started=rfc3339(started_ms), ended=rfc3339(ended_ms), error=error_text(ended)
-        )
-        then = after(run.job, failure, now_ms=self._clock.now_ms(), jitter=self._jitter())
-        return Finished(run, ended, started_ms, ended_ms, then)
 
 
 def error_text(ended: Ended) -> str:

@@ -44,6 +44,12 @@ class Run:
     """When this attempt was due."""
     headers: list[Header] = field(default_factory=list)
     """The customer's; they travel with a retry and a dead letter."""
+    lost: int = 0
+    """How many attempts at this message were lost with their workers."""
+    given_up: bool = False
+    """Too many were lost: it is not to be begun again."""
+    careful: bool = False
+    """To be noted as begun before it is: an earlier worker may have begun it, or nobody may begin it twice."""
 
     def log_fields(self) -> dict[str, object]:
         """What every event of the attempt is told with."""
@@ -56,6 +62,11 @@ class Run:
             "max_attempts": self.job.max_attempts,
         }
 
+    @property
+    def lane(self) -> str:
+        """Whose turn it takes."""
+        return self.job.id
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Poison:
@@ -67,6 +78,14 @@ class Poison:
     headers: list[Header]
     timestamp_ms: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Started:
+    """A run that is about to begin, and that nobody may begin a second time."""
+
+    run: Run
+    at_ms: int
 
 
 def read(message: Message, cluster: str) -> Run | Poison:

@@ -25,7 +25,10 @@ from scheduler.clock import Deadline
 from scheduler.runtime.kafka import consumer_conf, unavailable
 from scheduler.runtime.logs import fields
 from worker.bookkeeping import Bookkeeper
+from worker.command_jobs import CommandJobs
+from worker.commands import Commands
 from worker.connections import ledger_opener
+from worker.execution import Patience
 from worker.partitions import Key, Partition
 from worker.runner import Runner
 from worker.slots import Slots
@@ -44,6 +47,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("worker")
 
 POLL_SECONDS = 0.05
+BUSY_POLL_SECONDS = 0.005
+"""While something runs: its end, or its beginning, waits so long to be put into the books."""
 DRAIN_POLL_SECONDS = 0.02
 BATCH = 64
 """Messages taken in before the books are tended again."""
@@ -55,9 +60,7 @@ DEFAULT_MAX_POLL_MS = 300_000
 class Worker:
     """Consumes one topic until it is told to stop."""
 
-    def __init__(
-        self, settings: Settings, options: Options, *, clock: Clock, metrics: Metrics, jitter: Callable[[], float]
-    ) -> None:
+    def __init__(self, settings: Settings, options: Options, *, clock: Clock, metrics: Metrics) -> None:
         self._settings = settings
         self._options = options
         self._clock = clock
@@ -68,8 +71,11 @@ class Worker:
         self._owned: dict[Key, Partition] = {}
         self._group_metadata = b""
         self._last_error: str | None = None
-        runner = Runner(clock=clock, jitter=jitter, metrics=metrics, grace_seconds=options.grace_seconds)
-        self._slots = Slots(options.slots, runner.perform)
+        self._came_round = clock.monotonic()
+        self._commands = Commands(clock, self._cannot_run, Patience(grace=options.grace_seconds))
+        self._slots = Slots(options.slots, Runner(CommandJobs(self._commands), clock=clock, metrics=metrics))
+        metrics.waiting.set_function(self._slots.waiting)
+        metrics.oldest_waiting_seconds.set_function(self._oldest_waiting_seconds)
         conf = {
             **consumer_conf(settings, f"worker-{self._name}", options.group),
             # jobs are few and what is fetched waits in the broker just as well
@@ -84,7 +90,9 @@ class Worker:
             options.drain_seconds, int(conf.get("max.poll.interval.ms", DEFAULT_MAX_POLL_MS)) / 1000 / 3
         )
         self._consumer = Consumer(conf)
-        self._bookkeeper = Bookkeeper(ledger_opener(settings, options, self._name, clock), metrics, clock)
+        self._bookkeeper = Bookkeeper(
+            ledger_opener(settings, options, self._name, clock), metrics, clock, self._slots.go
+        )
 
     def stop(self) -> None:
         """Ask for the end: the first time running jobs are drained, the second time they are killed."""
@@ -102,15 +110,27 @@ class Worker:
         log.info("worker started", extra=about)
         try:
             while not self._stopping.is_set():
-                self._receive(POLL_SECONDS)
+                self._receive(BUSY_POLL_SECONDS if self._slots.running() else POLL_SECONDS)
                 self._tend()
             self._leave()
         finally:
-            self._slots.stop(_any)
-            self._slots.close()
-            self._bookkeeper.close()
-            self._consumer.close()
+            self.close()
         log.info("worker stopped", extra=about)
+
+    def close(self) -> None:
+        """Kill what runs, and let go of the group."""
+        self._slots.close()
+        self._commands.close()
+        self._bookkeeper.close()
+        self._consumer.close()
+
+    def idle_seconds(self) -> float:
+        """How long ago the poll loop last came round."""
+        return self._clock.monotonic() - self._came_round
+
+    def _oldest_waiting_seconds(self) -> float:
+        due_ms = self._slots.oldest_due_ms()
+        return 0.0 if due_ms is None else max(0, self._clock.now_ms() - due_ms) / 1000
 
     def _receive(self, seconds: float) -> None:
         for _ in range(BATCH):
@@ -129,7 +149,16 @@ class Worker:
         partition = self._owned.get((message.topic() or "", message.partition() or 0))
         # a message of a partition that was revoked in this very poll belongs to the next owner
         if partition is not None:
-            partition.receive(message)
+            partition.receive(message, lambda: self._end_of(message))
+
+    def _end_of(self, message: Message) -> int:
+        """Where its partition's end was when it was fetched."""
+        place = TopicPartition(message.topic() or "", message.partition() or 0)
+        _, end = self._consumer.get_watermark_offsets(place, cached=True)
+        return int(end)
+
+    def _cannot_run(self, error: BaseException) -> None:
+        self._slots.fail(error)
 
     def _tell(self, error: KafkaError) -> None:
         if error.fatal():
@@ -143,13 +172,17 @@ class Worker:
             log.warning("consumer error", extra=fields(error=error.str(), name=error.name()))
 
     def _tend(self, seconds: float = 0.0) -> None:
+        self._came_round = self._clock.monotonic()
         for finished in self._slots.ended(seconds):
             source = finished.run.source
             partition = self._owned.get((source.topic, source.partition))
             if partition is not None and partition.has(finished.run):
                 partition.ended(finished)
+        for run in self._slots.to_note():
+            partition = self._owned.get((run.source.topic, run.source.partition))
+            if partition is not None and partition.has(run):
+                partition.note(run)
         self._bookkeeper.tend(self._owned, self._group_metadata)
-        self._metrics.waiting.set(self._slots.waiting())
         for key, partition in self._owned.items():
             if partition.wants_pause() != partition.paused:
                 self._turn(key, partition)
@@ -180,7 +213,7 @@ class Worker:
         consumer.pause(partitions)
         for partition in partitions:
             key = (partition.topic, partition.partition)
-            self._owned[key] = Partition(self._options.cluster, self._slots.add)
+            self._owned[key] = Partition(self._options.cluster, self._slots.add, self._clock)
         log.info("partitions assigned", extra=fields(partitions=_numbers(partitions)))
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -231,7 +264,7 @@ class Worker:
         tend_until(self._all_booked, BOOKS_SECONDS, hurried=False)
 
     def _all_booked(self) -> bool:
-        return not self._bookkeeper.busy and not any(partition.finished for partition in self._owned.values())
+        return not self._bookkeeper.busy and not any(partition.has_news for partition in self._owned.values())
 
 
 def _any(_: Run) -> bool:

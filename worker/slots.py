@@ -1,61 +1,121 @@
-"""N threads that perform attempts. A slot that is done takes the next at once, whatever the poll loop is doing."""
+"""N slots for attempts. A slot whose attempt has ended takes the next at once, whatever the poll loop is doing.
+
+A run that is to be noted before it begins (`Run.careful`) holds its slot until `go`. What has ended is handed out to
+the poll loop in the order of its end.
+
+A run that was lost with its worker may have killed it, or have only been beside the one that did. Such runs begin one
+by one, each as soon as the one before has ended or has run for a while without harm: the next loss has one suspect.
+"""
 
 from __future__ import annotations
 
 import queue
 import threading
+from collections import deque
 from typing import TYPE_CHECKING
 
 from worker.lanes import Lanes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from worker.runner import Finished
+    from worker.runner import Finished, Runner, Running
     from worker.runs import Run
+
+NOTE_SECONDS = 0.05
+"""An attempt that has run for so long is noted as begun. Shorter ones would pay more for the note than for the run."""
+HARMLESS_SECONDS = 10.0
+"""After this a run that was lost before does not keep the next such run waiting any more."""
 
 
 class Slots:
-    """Takes runs in, performs them in turn, and hands out how they ended."""
+    """Takes runs in, begins them in turn, and hands out how they ended. Safe to use from any thread."""
 
-    def __init__(self, count: int, perform: Callable[[Run, threading.Event], Finished]) -> None:
-        self._perform = perform
+    def __init__(self, count: int, runner: Runner) -> None:
+        self._free = count
+        self._runner = runner
         self._lanes: Lanes[Run] = Lanes()
-        self._running: dict[Run, threading.Event] = {}
-        self._changed = threading.Condition()
+        self._held: dict[Run, bool] = {}  # and whether the poll loop was told so
+        self._running: dict[Run, Running] = {}
+        self._aside: deque[Run] = deque()  # lost before, and waiting for the one on probation
+        self._on_probation: Run | None = None
+        self._lock = threading.RLock()
         self._closed = False
         self._ended: queue.SimpleQueue[Finished | BaseException] = queue.SimpleQueue()
-        self._threads = [threading.Thread(target=self._serve, name=f"slot-{n}", daemon=True) for n in range(count)]
-        for thread in self._threads:
-            thread.start()
 
     def add(self, run: Run) -> None:
-        """Let a run wait for its turn."""
-        with self._changed:
-            self._lanes.add(run.job.id, run)
-            self._changed.notify()
+        """Let a run wait for its turn, or end it at once where it must not be made."""
+        with self._lock:
+            finished = self._runner.refused(run)
+            if finished is None and self._lanes.occupied(run.lane):
+                if run.job.overlap == "forbid":
+                    finished = self._runner.skipped(run, "an earlier run has not ended")
+                elif run.job.overlap == "replace":
+                    self._make_way_for(run)
+            if finished is not None:
+                self._ended.put(finished)
+                return
+            self._lanes.add(run.lane, run, beside=run.job.overlap == "allow")
+            self._fill()
 
     def forget(self, unwanted: Callable[[Run], bool]) -> None:
         """Drop waiting runs; those that run are not touched."""
-        with self._changed:
+        with self._lock:
             self._lanes.remove(unwanted)
+            for run in [aside for aside in self._aside if unwanted(aside)]:
+                self._aside.remove(run)
+                self._lanes.release(run.lane)
 
     def stop(self, unwanted: Callable[[Run], bool]) -> None:
         """Ask running ones to stop; they end a little later, as given back."""
-        with self._changed:
-            for run, stop in self._running.items():
+        with self._lock:
+            for run in [held for held in self._held if unwanted(held)]:
+                del self._held[run]
+                self._ended.put(self._runner.given_back(run))
+                self._free_slot_of(run)
+            for run, running in self._running.items():
                 if unwanted(run):
-                    stop.set()
+                    running.stop()
 
     def running(self, which: Callable[[Run], bool] = lambda _: True) -> int:
-        """How many run now, of those."""
-        with self._changed:
-            return sum(map(which, self._running))
+        """How many have a slot now, of those."""
+        with self._lock:
+            return sum(map(which, (*self._running, *self._held)))
 
     def waiting(self) -> int:
         """How many wait."""
-        with self._changed:
-            return len(self._lanes)
+        with self._lock:
+            return len(self._lanes) + len(self._aside)
+
+    def oldest_due_ms(self) -> int | None:
+        """When the first of those that wait was due; None where nothing waits."""
+        with self._lock:
+            return min((run.due_ms for run in (*self._lanes.heads(), *self._aside)), default=None)
+
+    def to_note(self) -> list[Run]:
+        """Runs to be noted as begun, each once: those that wait for it, and those that have run for a while."""
+        with self._lock:
+            if not self._held and not self._running:
+                return []
+            found = [run for run, told in self._held.items() if not told]
+            self._held.update(dict.fromkeys(found, True))
+            now = self._runner.clock.monotonic()
+            for run, running in self._running.items():
+                if not running.noted and running.began <= now - NOTE_SECONDS:
+                    running.noted = True
+                    found.append(run)
+            tried = self._on_probation and self._running.get(self._on_probation)
+            if tried and tried.began <= now - HARMLESS_SECONDS:
+                self._on_probation = None
+                self._fill()
+            return found
+
+    def go(self, runs: Iterable[Run]) -> None:
+        """Those are noted: begin the ones that waited for it."""
+        with self._lock:
+            for run in runs:
+                if self._held.pop(run, None) is not None:
+                    self._begin(run)
 
     def ended(self, seconds: float = 0.0) -> list[Finished]:
         """What has ended since the last call; wait for the first one, at most the given time."""
@@ -69,29 +129,67 @@ class Slots:
         except queue.Empty:
             return found
 
+    def fail(self, error: BaseException) -> None:
+        """Nothing can be run any more: `ended` raises this."""
+        self._ended.put(error)
+
     def close(self) -> None:
-        """Take nothing more, forget what waits, and let idle slots end."""
-        with self._changed:
+        """Begin nothing more, and forget what waits."""
+        with self._lock:
             self._closed = True
             self._lanes.remove(lambda _: True)
-            self._changed.notify_all()
 
-    def _serve(self) -> None:
-        while True:
-            stop = threading.Event()
-            with self._changed:
-                while (run := self._lanes.take()) is None:
-                    if self._closed:
-                        return
-                    self._changed.wait()
-                self._running[run] = stop
-            try:
-                ended: Finished | BaseException = self._perform(run, stop)
-            except BaseException as error:  # noqa: BLE001 - it is raised again in the poll loop, which ends the worker
-                ended = error
+    def _make_way_for(self, run: Run) -> None:
+        why = f"replaced by {run.run_id}"
+        for waiting in self._lanes.remove(lambda other: other.lane == run.lane):
+            self._ended.put(self._runner.skipped(waiting, why))
+        for aside in [aside for aside in self._aside if aside.lane == run.lane]:
+            self._aside.remove(aside)
+            self._ended.put(self._runner.skipped(aside, why))
+            self._lanes.release(aside.lane)
+        for held in [held for held in self._held if held.lane == run.lane]:
+            del self._held[held]
+            self._ended.put(self._runner.skipped(held, why))
+            self._free_slot_of(held)
+        for other, running in self._running.items():
+            if other.lane == run.lane:
+                running.stop(replaced_by=run.run_id)
+
+    def _fill(self) -> None:
+        while self._free and not self._closed and (run := self._next()) is not None:
+            self._free -= 1
+            if run.careful:
+                self._held[run] = False
+            else:
+                self._begin(run)
+
+    def _next(self) -> Run | None:
+        if self._aside and self._on_probation is None:
+            self._on_probation = self._aside.popleft()
+            return self._on_probation
+        while (run := self._lanes.take()) is not None and run.lost:
+            if self._on_probation is None:
+                self._on_probation = run
+                break
+            self._aside.append(run)
+        return run
+
+    def _begin(self, run: Run) -> None:
+        try:
+            self._running[run] = self._runner.begin(run, self._done)
+        except BaseException as error:  # noqa: BLE001 - it is raised again in the poll loop, which ends the worker
+            self.fail(error)
+
+    def _done(self, finished: Finished) -> None:
+        with self._lock:
             # handed out before the run counts as ended: whoever sees no run running will find them all
-            self._ended.put(ended)
-            with self._changed:
-                del self._running[run]
-                self._lanes.release(run.job.id)
-                self._changed.notify_all()
+            self._ended.put(finished)
+            del self._running[finished.run]
+            self._free_slot_of(finished.run)
+
+    def _free_slot_of(self, run: Run) -> None:
+        if run is self._on_probation:
+            self._on_probation = None
+        self._lanes.release(run.lane)
+        self._free += 1
+        self._fill()

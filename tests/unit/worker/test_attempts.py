@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler.job import FailedAttempt, Job, Retry
-from worker.attempts import JITTER, DeadLetter, RetryAt, after, backoff_seconds
+from worker.attempts import (
+    JITTER,
+    DeadLetter,
+    RetryAt,
+    after,
+    after_losses,
+    backoff_seconds,
+    jitter_of,
+    losses_allowed,
+)
 
 NOW = 1_893_456_000_000
 
@@ -81,3 +90,59 @@ def test_a_delay_never_exceeds_its_cap_and_the_jitter(
     assert isinstance(decided, RetryAt)
     assert 0 <= decided.due_ms - NOW <= cap * 1000 * (1 + JITTER) + 1
     assert decided.due_ms - NOW >= min(delay, cap) * 1000 - 1
+
+
+@pytest.mark.parametrize(
+    ("policy", "exit_code", "retried"),
+    [
+        ({}, 3, True),
+        ({"on_exit_codes": [75]}, 75, True),
+        ({"on_exit_codes": [75]}, 1, False),
+        ({"never_on": [64, 65]}, 65, False),
+        ({"never_on": [64, 65]}, 1, True),
+        ({"on_exit_codes": [1, 2], "never_on": [2]}, 2, False),
+        ({"on_exit_codes": [75]}, None, True),  # it could not even be started
+        ({"on_exit_codes": [124]}, 124, True),
+        ({"never_on": [137]}, 137, False),
+    ],
+)
+def test_exit_codes_say_what_is_retried(policy: dict[str, object], exit_code: int | None, retried: bool) -> None:
+    decided = after(job(max_attempts=3, retry=policy), failure(), now_ms=NOW, jitter=0.0, exit_code=exit_code)
+
+    assert isinstance(decided, RetryAt) is retried
+    if isinstance(decided, DeadLetter):
+        assert decided.reason == f"attempt 1 of 3 failed, exit code {exit_code} is final: exit 3"
+
+
+def test_the_jitter_is_the_runs_own_and_differs_between_runs_and_attempts() -> None:
+    drawn = [jitter_of(f"job-{n}@0", attempt) for n in range(100) for attempt in (1, 2)]
+
+    assert drawn == [jitter_of(f"job-{n}@0", attempt) for n in range(100) for attempt in (1, 2)]
+    assert len(set(drawn)) == 200
+    assert 0.4 < sum(drawn) / 200 < 0.6
+    assert all(0 <= value < 1 for value in drawn)
+
+
+@pytest.mark.parametrize(
+    ("given_fields", "losses"),
+    [
+        ({}, 2),  # one machine that fails costs nobody a job
+        ({"max_attempts": 2}, 2),
+        ({"max_attempts": 5}, 5),
+        ({"max_attempts": 5, "attempt": 3}, 3),
+        ({"max_attempts": 5, "attempt": 5}, 2),
+        ({"max_attempts": 5, "delivery": "at-most-once"}, 1),
+    ],
+)
+def test_a_job_is_given_up_after_as_many_losses_as_it_had_attempts_left(
+    given_fields: dict[str, object], losses: int
+) -> None:
+    assert losses_allowed(job(**given_fields)) == losses
+
+
+def test_the_attempt_after_a_loss_is_the_next_one_and_tells_of_the_loss() -> None:
+    resumed = after_losses(job(max_attempts=3), 1, "2030-01-01T00:00:00Z")
+
+    assert resumed.attempt == 2
+    assert [(error.attempt, error.error) for error in resumed.errors] == [(1, "lost: its worker ended while it ran")]
+    assert after_losses(job(), 1, "2030-01-01T00:00:00Z").attempt == 1

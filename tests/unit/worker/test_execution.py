@@ -4,40 +4,42 @@ from __future__ import annotations
 
 import os
 import queue
+import signal
+import subprocess
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 
 from scheduler.clock import Deadline, SystemClock
-from worker.execution import Command, Ended, Execution, Outcome
+from tests.support.schedules import wait_until
+from worker.commands import Commands, GuardianError
+from worker.execution import Command, Patience
+from worker.outcome import Ended, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from concurrent.futures import Future
+    from pathlib import Path
 
 SECONDS = 20.0
 CLOCK = SystemClock()
+GRACE_SECONDS = 0.4
+"""From TERM to KILL, in these tests."""
 
 
 class Running:
-    """A command on a thread of its own, its lines as they come, and a way to stop it."""
+    """A command, its lines as they come, and a way to stop it."""
 
-    def __init__(self, pool: ThreadPoolExecutor, command: Command, grace_seconds: float) -> None:
+    def __init__(self, commands: Commands, command: Command) -> None:
         self.lines: queue.Queue[str] = queue.Queue()
-        self.stop = threading.Event()
-        execution = Execution(
-            command,
-            clock=CLOCK,
-            tell=self.lines.put,
-            stop=self.stop,
-            grace_seconds=grace_seconds,
-            output_grace_seconds=0.2,
-        )
-        self._ended: Future[Ended] = pool.submit(execution.run)
+        self._ended: queue.Queue[Ended] = queue.Queue()
+        self._attempt = commands.start(command, tell=self.lines.put, done=self._ended.put)
+
+    def stop(self) -> None:
+        self._attempt.stop()
 
     def line(self) -> str:
         return self.lines.get(timeout=SECONDS)
@@ -47,26 +49,35 @@ class Running:
         return psutil.Process(int(self.line()))
 
     def ended(self) -> Ended:
-        return self._ended.result(SECONDS)
+        return self._ended.get(timeout=SECONDS)
+
+
+class Guarded:
+    """Commands in a guardian process."""
+
+    def __init__(self) -> None:
+        self.failures: queue.Queue[BaseException] = queue.Queue()
+        self.commands = Commands(CLOCK, self.failures.put, Patience(grace=GRACE_SECONDS, output=0.2))
+
+    def run(
+        self,
+        command: str | list[str],
+        *,
+        stdin: str | None = None,
+        timeout: float | None = None,
+        environment: dict[str, str] | None = None,
+        directory: str | None = None,
+    ) -> Running:
+        path = {"PATH": os.environ["PATH"]}
+        made = Command(command, {**path, **(environment or {})}, stdin, timeout, directory)
+        return Running(self.commands, made)
 
 
 @pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(8) as made:
-        yield made
-
-
-def run(
-    command: str | list[str],
-    pool: ThreadPoolExecutor,
-    *,
-    stdin: str | None = None,
-    timeout: float | None = None,
-    grace: float = 5.0,
-    environment: dict[str, str] | None = None,
-) -> Running:
-    path = {"PATH": os.environ["PATH"]}
-    return Running(pool, Command(command, {**path, **(environment or {})}, stdin, timeout), grace)
+def guarded() -> Iterator[Guarded]:
+    made = Guarded()
+    yield made
+    made.commands.close()
 
 
 def assert_gone(*processes: psutil.Process) -> None:
@@ -78,73 +89,73 @@ def assert_gone(*processes: psutil.Process) -> None:
         CLOCK.wait(never, 0.01)
 
 
-def test_a_text_goes_to_the_shell_and_its_exit_code_is_told(pool: ThreadPoolExecutor) -> None:
-    ended = run("echo out; echo err >&2; exit 3", pool).ended()
+def test_a_text_goes_to_the_shell_and_its_exit_code_is_told(guarded: Guarded) -> None:
+    ended = guarded.run("echo out; echo err >&2; exit 3").ended()
 
     assert (ended.outcome, ended.exit, ended.exit_code) == (Outcome.FAILED, "exit 3", 3)
     assert ended.output.text == "out\nerr\n"
 
 
-def test_a_list_is_run_as_it_is(pool: ThreadPoolExecutor) -> None:
-    ended = run(["echo", "$HOME;", "*"], pool).ended()
+def test_a_list_is_run_as_it_is(guarded: Guarded) -> None:
+    ended = guarded.run(["echo", "$HOME;", "*"]).ended()
 
     assert (ended.outcome, ended.exit) == (Outcome.SUCCEEDED, "exit 0")
     assert ended.output.text == "$HOME; *\n"
 
 
 @pytest.mark.parametrize("command", [["/does/not/exist"], ["/"], ["echo", "a\0b"]])
-def test_what_cannot_be_started_is_a_failure_with_the_reason(command: list[str], pool: ThreadPoolExecutor) -> None:
-    ended = run(command, pool).ended()
+def test_what_cannot_be_started_is_a_failure_with_the_reason(command: list[str], guarded: Guarded) -> None:
+    ended = guarded.run(command).ended()
 
     assert ended.outcome is Outcome.FAILED
     assert ended.exit.startswith("could not start: ")
 
 
 @pytest.mark.parametrize("name", ["KILL", "TERM", "SEGV"])
-def test_an_end_by_a_signal_is_told_as_the_signal(name: str, pool: ThreadPoolExecutor) -> None:
-    ended = run(f"echo last words; kill -{name} $$", pool).ended()
+def test_an_end_by_a_signal_is_told_as_the_signal(name: str, guarded: Guarded) -> None:
+    ended = guarded.run(f"echo last words; kill -{name} $$").ended()
 
     assert (ended.outcome, ended.exit) == (Outcome.KILLED, f"killed by SIG{name}")
     assert (ended.signal, ended.exit_code, ended.stopped) == (f"SIG{name}", None, False)
     assert ended.output.last_line == "last words"
 
 
-def test_the_environment_is_what_was_given(pool: ThreadPoolExecutor) -> None:
-    ended = run("echo $JOB_ATTEMPT of $JOB_MAX_ATTEMPTS", pool, environment={"JOB_ATTEMPT": "2"}).ended()
+def test_the_environment_is_what_was_given(guarded: Guarded) -> None:
+    ended = guarded.run("echo $JOB_ATTEMPT of $JOB_MAX_ATTEMPTS", environment={"JOB_ATTEMPT": "2"}).ended()
 
     assert ended.output.text == "2 of\n"
 
 
-def test_standard_input_is_empty_unless_there_is_a_text(pool: ThreadPoolExecutor) -> None:
-    assert run("cat", pool).ended().output.text == ""
-    assert run("cat", pool, stdin="héllo\n").ended().output.text == "héllo\n"
+def test_standard_input_is_empty_unless_there_is_a_text(guarded: Guarded) -> None:
+    assert guarded.run("cat").ended().output.text == ""
+    assert guarded.run("cat", stdin="héllo\n").ended().output.text == "héllo\n"
 
 
-def test_an_input_larger_than_a_pipe_is_written_whole(pool: ThreadPoolExecutor) -> None:
-    assert run("wc -c", pool, stdin="x" * 1_000_000).ended().output.text.strip() == "1000000"
+def test_an_input_larger_than_a_pipe_is_written_whole(guarded: Guarded) -> None:
+    assert guarded.run("wc -c", stdin="x" * 1_000_000).ended().output.text.strip() == "1000000"
 
 
-def test_a_command_that_does_not_want_its_input_ends_all_the_same(pool: ThreadPoolExecutor) -> None:
-    assert run("exec 0<&-; exit 0", pool, stdin="x" * 1_000_000).ended().exit == "exit 0"
+def test_a_command_that_does_not_want_its_input_ends_all_the_same(guarded: Guarded) -> None:
+    assert guarded.run("exec 0<&-; exit 0", stdin="x" * 1_000_000).ended().exit == "exit 0"
 
 
-def test_lines_are_told_while_the_command_runs(pool: ThreadPoolExecutor) -> None:
-    running = run("echo ready; sleep 60", pool)
+def test_lines_are_told_while_the_command_runs(guarded: Guarded) -> None:
+    running = guarded.run("echo ready; sleep 60")
 
     assert running.line() == "ready"
-    running.stop.set()
+    running.stop()
     assert running.ended().stopped
 
 
-def test_invalid_utf8_is_shown_and_the_exit_code_kept(pool: ThreadPoolExecutor) -> None:
-    ended = run(r"printf 'caf\351\n'; exit 4", pool).ended()
+def test_invalid_utf8_is_shown_and_the_exit_code_kept(guarded: Guarded) -> None:
+    ended = guarded.run(r"printf 'caf\351\n'; exit 4").ended()
 
     assert ended.output.text == "caf\\xe9\n"
     assert ended.exit == "exit 4"
 
 
-def test_a_timeout_ends_the_whole_process_group(pool: ThreadPoolExecutor) -> None:
-    running = run("sleep 600 & echo $!; (sleep 600 & echo $!; wait) & echo $$; wait", pool, timeout=0.5)
+def test_a_timeout_ends_the_whole_process_group(guarded: Guarded) -> None:
+    running = guarded.run("sleep 600 & echo $!; (sleep 600 & echo $!; wait) & echo $$; wait", timeout=0.5)
     family = [running.process() for _ in range(3)]
 
     ended = running.ended()
@@ -154,8 +165,8 @@ def test_a_timeout_ends_the_whole_process_group(pool: ThreadPoolExecutor) -> Non
     assert_gone(*family)
 
 
-def test_a_timeout_kills_what_ignores_the_term(pool: ThreadPoolExecutor) -> None:
-    running = run("trap '' TERM; sleep 600 & echo $!; while :; do wait; sleep 600; done", pool, timeout=0.3, grace=0.3)
+def test_a_timeout_kills_what_ignores_the_term(guarded: Guarded) -> None:
+    running = guarded.run("trap '' TERM; sleep 600 & echo $!; while :; do wait; sleep 600; done", timeout=0.3)
     child = running.process()
 
     ended = running.ended()
@@ -164,33 +175,33 @@ def test_a_timeout_kills_what_ignores_the_term(pool: ThreadPoolExecutor) -> None
     assert_gone(child)
 
 
-def test_a_grandchild_that_ignores_the_term_does_not_outlive_a_parent_that_obeys(pool: ThreadPoolExecutor) -> None:
+def test_a_grandchild_that_ignores_the_term_does_not_outlive_a_parent_that_obeys(guarded: Guarded) -> None:
     command = "(trap '' TERM; sh -c 'echo $$; while :; do sleep 600; done') & echo $$; wait"
-    running = run(command, pool, timeout=0.5, grace=0.3)
+    running = guarded.run(command, timeout=0.5)
     family = [running.process() for _ in range(2)]
 
     assert running.ended().outcome is Outcome.TIMED_OUT
     assert_gone(*family)
 
 
-def test_a_timeout_kills_a_child_that_left_the_group(pool: ThreadPoolExecutor) -> None:
-    running = run("setsid sh -c 'trap \"\" TERM; echo $$; sleep 600; sleep 600' & wait", pool, timeout=0.5, grace=0.3)
+def test_a_timeout_kills_a_child_that_left_the_group(guarded: Guarded) -> None:
+    running = guarded.run("setsid sh -c 'trap \"\" TERM; echo $$; sleep 600; sleep 600' & wait", timeout=0.5)
     escaped = running.process()
 
     assert running.ended().outcome is Outcome.TIMED_OUT
     assert_gone(escaped)
 
 
-def test_a_timeout_kills_a_daemon_that_was_orphaned_in_a_session_of_its_own(pool: ThreadPoolExecutor) -> None:
-    running = run("(setsid sh -c 'echo $$; exec sleep 600' &); sleep 600", pool, timeout=0.5, grace=0.3)
+def test_a_timeout_kills_a_daemon_that_was_orphaned_in_a_session_of_its_own(guarded: Guarded) -> None:
+    running = guarded.run("(setsid sh -c 'echo $$; exec sleep 600' &); sleep 600", timeout=0.5)
     daemon = running.process()
 
     assert running.ended().outcome is Outcome.TIMED_OUT
     assert_gone(daemon)
 
 
-def test_a_process_in_the_background_that_holds_the_pipe_does_not_hold_the_slot(pool: ThreadPoolExecutor) -> None:
-    running = run("echo before; sleep 600 & echo $!; exit 5", pool)
+def test_a_process_in_the_background_that_holds_the_pipe_does_not_hold_the_slot(guarded: Guarded) -> None:
+    running = guarded.run("echo before; sleep 600 & echo $!; exit 5")
     assert running.line() == "before"
     holder = running.process()
 
@@ -202,16 +213,16 @@ def test_a_process_in_the_background_that_holds_the_pipe_does_not_hold_the_slot(
     holder.kill()
 
 
-def test_a_process_in_the_background_that_writes_for_ever_does_not_hold_the_slot(pool: ThreadPoolExecutor) -> None:
-    running = run("yes & exit 0", pool)
+def test_a_process_in_the_background_that_writes_for_ever_does_not_hold_the_slot(guarded: Guarded) -> None:
+    running = guarded.run("yes & exit 0")
 
     assert running.ended().exit == "exit 0"
 
 
-def test_stopping_kills_the_group_and_tells_that_the_worker_did_it(pool: ThreadPoolExecutor) -> None:
-    running = run("trap '' TERM; echo $$; while :; do sleep 600; done", pool, grace=0.3)
+def test_stopping_kills_the_group_and_tells_that_the_worker_did_it(guarded: Guarded) -> None:
+    running = guarded.run("trap '' TERM; echo $$; while :; do sleep 600; done")
     process = running.process()
-    running.stop.set()
+    running.stop()
 
     ended = running.ended()
 
@@ -219,44 +230,128 @@ def test_stopping_kills_the_group_and_tells_that_the_worker_did_it(pool: ThreadP
     assert_gone(process)
 
 
-def test_200_megabytes_of_output_take_bounded_memory(pool: ThreadPoolExecutor) -> None:
-    # its own process, so that what other tests have allocated does not count
-    probe = """
-import resource, threading
+def test_much_output_takes_bounded_memory(guarded: Guarded) -> None:
+    guarded.run("echo warm").ended()
+    guardian, worker = psutil.Process(guarded.commands.guardian), psutil.Process()
+    before = guardian.memory_info().rss, worker.memory_info().rss
+
+    ended = guarded.run("head -c 300000000 /dev/zero; yes | head -c 100000000; exit 7").ended()
+
+    assert (ended.exit_code, ended.output.total_bytes) == (7, 400_000_000)
+    assert len(ended.output.text) < 400_000
+    growth = [now.memory_info().rss - then for now, then in zip((guardian, worker), before, strict=True)]
+    assert max(growth) < 40 * 2**20, growth
+
+
+def test_many_short_commands_leave_no_zombie_and_no_descriptor(guarded: Guarded) -> None:
+    guarded.run("true").ended()
+    guardian, worker = psutil.Process(guarded.commands.guardian), psutil.Process()
+    before = guardian.num_fds(), worker.num_fds()
+
+    started = [guarded.run("true", stdin="x") for _ in range(100)]
+    assert {running.ended().exit for running in started} == {"exit 0"}
+
+    wait_until(lambda: not guardian.children(), "every command is reaped")
+    assert (guardian.num_fds(), worker.num_fds()) <= before
+
+
+def test_a_command_starts_in_the_directory_that_is_asked_for(guarded: Guarded, tmp_path: Path) -> None:
+    assert guarded.run("pwd", directory=str(tmp_path)).ended().output.text == f"{tmp_path}\n"
+
+    ended = guarded.run("true", directory=str(tmp_path / "nowhere")).ended()
+
+    assert ended.exit.startswith("could not start: ")
+    assert "nowhere" in ended.exit
+
+
+def test_a_command_that_holds_its_pipes_holds_up_no_other(guarded: Guarded) -> None:
+    stuck = guarded.run("echo ready; sleep 600", stdin="x" * 10_000_000)
+    stuck.line()
+
+    assert guarded.run("echo through").ended().output.text == "through\n"
+    stuck.stop()
+    assert stuck.ended().stopped
+
+
+def test_what_ends_a_terminal_session_does_not_end_the_guardian(guarded: Guarded) -> None:
+    guarded.run("true").ended()  # it has started
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        os.kill(guarded.commands.guardian, number)
+
+    assert guarded.run("echo on").ended().output.text == "on\n"
+
+
+def test_when_the_guardian_is_killed_its_commands_are_killed_and_the_worker_is_told(guarded: Guarded) -> None:
+    running = guarded.run("trap '' TERM; setsid sh -c 'echo $$; exec sleep 600' & echo $$; wait")
+    family = [running.process() for _ in range(2)]
+
+    os.kill(guarded.commands.guardian, signal.SIGKILL)
+
+    failure = guarded.failures.get(timeout=SECONDS)
+    assert isinstance(failure, GuardianError)
+    assert "1 running commands" in str(failure)
+    assert_gone(*family)
+    with pytest.raises(GuardianError):
+        guarded.run("true")
+
+
+WORKER_OF_ITS_OWN = """
+import sys, time
 from scheduler.clock import SystemClock
-from worker.execution import Command, Execution
-def run(command):
-    e = Execution(Command(command, {"PATH": "/usr/bin:/bin"}), clock=SystemClock(), tell=len, stop=threading.Event())
-    return e.run()
-run("echo warm")
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-ended = run("head -c 100000000 /dev/zero; yes | head -c 100000000; exit 7")
-growth = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-print(ended.exit_code, ended.output.total_bytes, len(ended.output.text) < 400_000, growth // 2**10)
+from worker.commands import Commands
+from worker.execution import Command
+commands = Commands(SystemClock(), print)
+for text in sys.argv[1:]:
+    commands.start(Command(text, {"PATH": "/usr/bin:/bin"}), tell=lambda line: print(line, flush=True), done=print)
+time.sleep(600)
 """
-    ended = run([sys.executable, "-c", probe], pool, environment={"PYTHONPATH": os.pathsep.join(sys.path)}).ended()
-
-    exit_code, total, bounded, growth = ended.output.text.split()
-    assert (exit_code, total, bounded) == ("7", "200000000", "True")
-    assert int(growth) < 20, f"{growth} MiB"
 
 
-def test_many_short_commands_leave_no_zombie_and_no_descriptor(pool: ThreadPoolExecutor) -> None:
-    run("true", pool).ended()
-    me = psutil.Process()
-    before = me.num_fds()
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_no_command_outlives_a_worker_that_is_killed(number: signal.Signals) -> None:
+    stubborn = "trap '' TERM HUP; echo $$; while :; do sleep 600; done"
+    escaped = "setsid sh -c 'trap \"\" TERM HUP; echo $$; while :; do sleep 600; done' & wait"
+    orphan = "(setsid sh -c 'echo $$; exec sleep 600' &); sleep 600"
+    worker = subprocess.Popen(
+        [sys.executable, "-c", WORKER_OF_ITS_OWN, stubborn, escaped, orphan], stdout=subprocess.PIPE, text=True
+    )
+    assert worker.stdout is not None
+    with ended_at_last(worker), worker.stdout as lines:
+        family = [psutil.Process(int(lines.readline())) for _ in range(3)]
 
-    for _ in range(50):
-        run("true", pool, stdin="x").ended()
+        worker.send_signal(number)
 
-    assert me.num_fds() <= before
-    assert [child for child in me.children() if child.status() == psutil.STATUS_ZOMBIE] == []
+        assert_gone(*family)
 
 
-def test_where_no_pidfd_is_the_exit_is_noticed_too(pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(os, "pidfd_open")
+def test_what_a_command_left_in_the_background_on_purpose_outlives_the_worker() -> None:
+    daemon_ = "setsid sh -c 'echo $$; exec sleep 600' >/dev/stderr 2>&1 & echo $!; exit 0"
+    worker = subprocess.Popen(
+        [sys.executable, "-c", WORKER_OF_ITS_OWN, daemon_], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert worker.stdout is not None
+    with ended_at_last(worker), worker.stdout as lines:
+        daemon = psutil.Process(int(lines.readline()))
+        while "Ended(" not in lines.readline():
+            pass
+        guardian = worker_guardian(worker.pid)
 
-    left = run("sleep 600 & echo $!; exit 6", pool)
-    assert left.ended().exit == "exit 6"
-    left.process().kill()
-    assert run("sleep 600", pool, timeout=0.2).ended().outcome is Outcome.TIMED_OUT
+        worker.kill()
+
+        guardian.wait(SECONDS)
+        assert daemon.is_running()
+        daemon.kill()
+
+
+@contextmanager
+def ended_at_last(process: subprocess.Popen[str]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait(SECONDS)
+
+
+def worker_guardian(worker: int) -> psutil.Process:
+    (guardian,) = psutil.Process(worker).children()
+    return guardian

@@ -52,6 +52,32 @@ def test_a_busy_lane_whose_items_are_removed_can_be_used_again() -> None:
     assert waiting.take() == "a3"
 
 
+def test_items_that_may_go_beside_each_other_do_and_the_others_go_alone() -> None:
+    waiting: Lanes[str] = Lanes()
+    for item, beside in (("a1", True), ("a2", True), ("a3", False), ("a4", True)):
+        waiting.add("a", item, beside=beside)
+
+    assert (waiting.take(), waiting.take(), waiting.take()) == ("a1", "a2", None)
+    waiting.release("a")
+    assert waiting.take() is None
+    waiting.release("a")
+    assert (waiting.take(), waiting.take()) == ("a3", None)
+    waiting.release("a")
+    assert waiting.take() == "a4"
+    assert waiting.occupied("a")
+    waiting.release("a")
+    assert not waiting.occupied("a")
+
+
+def test_a_lane_whose_items_go_side_by_side_still_takes_turns() -> None:
+    waiting: Lanes[str] = Lanes()
+    for item in ("a1", "a2", "a3"):
+        waiting.add("a", item, beside=True)
+    waiting.add("b", "b1")
+
+    assert [waiting.take() for _ in range(4)] == ["a1", "b1", "a2", "a3"]
+
+
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans())))
 def test_everything_added_is_taken_once_in_the_order_of_its_lane(steps: list[tuple[str, bool]]) -> None:
     waiting: Lanes[str] = Lanes()

@@ -107,3 +107,42 @@ def test_what_was_committed_stays_done_when_a_position_is_corrected() -> None:
     progress = Progress(corrected(Position(5, "1;10;2"), {5, 12}))
 
     assert [o for o in range(5, 15) if progress.take_in(o)] == [7, 10, 11, 13, 14]
+
+
+def test_what_was_begun_and_not_ended_is_known_to_the_next_owner() -> None:
+    progress = taken_in(5, 6, 7)
+    progress.note(5, 1)
+    progress.note(7, 2)
+
+    position = progress.position({6})
+
+    assert position == Position(5, "2;7;;0:1,2:2")
+    following = Progress(position)
+    assert [following.begun(offset) for offset in (5, 6, 7, 8)] == [1, 0, 2, 0]
+    assert [following.take_in(offset) for offset in (5, 6, 7)] == [True, False, True]
+
+
+def test_the_note_of_what_ends_goes_with_it() -> None:
+    progress = taken_in(5, 6)
+    progress.note(5, 1)
+    progress.note(6, 1)
+    progress.finish({5})
+
+    assert progress.position(()) == Position(6, "2;6;;0:1")
+    progress.note(6, 0)
+    assert progress.position(()) == Position(6)
+
+
+def test_a_note_of_what_this_owner_has_not_read_yet_is_kept() -> None:
+    progress = taken_in(5, committed=Position(5, "2;5;;0:1,3:2"))
+
+    assert Progress(progress.position({5})).begun(8) == 2
+
+
+def test_notes_that_do_not_fit_are_left_out() -> None:
+    offsets = [number * 10**15 for number in range(WINDOW)]
+    progress = taken_in(*offsets)
+    for offset in offsets:
+        progress.note(offset, 1)
+
+    assert len(progress.position({offsets[-1] + 1}).metadata) < 4096

@@ -115,6 +115,7 @@ def test_a_dead_letter_has_the_command_all_errors_and_the_first_and_last_time() 
         ("dead-letter-first-failure", b"2030-01-01T00:00:11Z"),
         ("dead-letter-last-failure", b"2030-01-01T00:00:12Z"),
         ("dead-letter-source", b"cluster-a-retry-1@7"),
+        ("dead-letter-output", b"one\nno such file\n"),
     ]
     assert json.loads(writes["results"].value or b"")["then"] == "dead-letter"
 

@@ -1,0 +1,166 @@
+"""`make bench-workers`: short jobs through a worker, and the same commands in a bare spawn loop, in turn.
+
+A job costs the machine what its process costs; what the worker adds is the job's record, its result and its offset in
+a transaction, and two lines of log. The ratio of the two rates of one round says how much that is.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import click
+import psutil
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from bench.reader import Reader
+from dev.local_kafka import LocalKafka
+from scheduler.job import Job
+from scheduler.runtime.cli import echo_json, echo_table
+from scheduler.runtime.kafka import producer_conf
+from scheduler.runtime.settings import Settings
+from scheduler.topics import cluster_topic, dead_letter_topic, results_topic, schedules_topic
+
+PARTITIONS = 8
+WARM = 2_000
+"""The first runs of a worker are not counted: it starts, and notes what an earlier worker may have begun."""
+
+
+def spawn_loop(count: int, slots: int) -> float:
+    """Processes per second of one loop that has as many at once as there are slots, and waits for the oldest."""
+    start = time.monotonic()
+    running: list[subprocess.Popen[bytes]] = []
+    for _ in range(count):
+        if len(running) == slots:
+            running.pop(0).wait()
+        running.append(subprocess.Popen(["true"]))
+    for process in running:
+        process.wait()
+    return count / (time.monotonic() - start)
+
+
+def spawn_threads(count: int, slots: int) -> float:
+    """The same from as many threads as slots."""
+    start = time.monotonic()
+    with ThreadPoolExecutor(slots) as pool:
+        list(pool.map(lambda _: subprocess.Popen(["true"]).wait(), range(count)))
+    return count / (time.monotonic() - start)
+
+
+class Cluster:
+    """A cluster's topics, with jobs in them that nobody has run yet."""
+
+    def __init__(self, bootstrap_servers: str, number: int) -> None:
+        self._settings = Settings.load(bootstrap_servers=bootstrap_servers)
+        name = f"bench-{time.time_ns()}-{number}"
+        specs = [
+            cluster_topic(name),
+            schedules_topic(f"{name}-schedules"),
+            results_topic(f"{name}-results"),
+            dead_letter_topic(f"{name}-dead-letters"),
+        ]
+        self._name, self._schedules, self._results, self._dead = (spec.name for spec in specs)
+        admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+        wanted = [NewTopic(spec.name, PARTITIONS, 1, config=spec.config) for spec in specs]
+        for future in admin.create_topics(wanted).values():
+            future.result()
+
+    def rate(self, count: int, slots: int) -> tuple[float, float]:
+        """Runs per second by their results as a reader sees them, and the worker's CPU for each in ms."""
+        producer = Producer(producer_conf(self._settings, "bench"))
+        for number in range(count + WARM):
+            job = Job(id=f"job-{number}", job="true", cluster=self._name, command=["true"])
+            producer.produce(self._name, job.to_json(), partition=number % PARTITIONS)
+        producer.flush()
+        reader = Reader(self._settings, self._results)
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "worker", "--cluster", self._name, "--slots", str(slots)],
+            env={
+                **os.environ,
+                "BOOTSTRAP_SERVERS": self._settings.bootstrap_servers,
+                "SCHEDULES_TOPICS": self._schedules,
+                "RESULTS_TOPIC": self._results,
+                "DEAD_LETTER_TOPIC": self._dead,
+                "METRICS_HTTP_ADDR": "off",
+            },
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            (*_, (start, first)) = reader.arrivals(WARM)
+            before = _cpu(worker.pid)
+            (*_, (end, more)) = reader.arrivals(count + WARM - first)
+            cpu = _cpu(worker.pid) - before
+        finally:
+            worker.terminate()
+            worker.wait(30)
+            reader.close()
+        return more / (end - start), cpu / more * 1000
+
+
+def _cpu(pid: int) -> float:
+    """Of the worker and its guardian; not of the commands."""
+    process = psutil.Process(pid)
+    used = 0.0
+    for one in (process, *process.children()):
+        try:
+            if one == process or "guardian" in " ".join(one.cmdline()):
+                used += sum(one.cpu_times()[:2])
+        except psutil.Error:
+            continue
+    return used
+
+
+def _spread(values: list[float], digits: int = 0) -> str:
+    return f"{statistics.median(values):,.{digits}f}  ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
+
+
+@click.command()
+@click.option("--rounds", default=5, show_default=True, help="Of each in turn; the median counts.")
+@click.option("--jobs", default=3_000, show_default=True, help="Short jobs in a round.")
+@click.option("--slots", default=8, show_default=True, help="Of the worker, and of the loop.")
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
+def main(*, rounds: int, jobs: int, slots: int, as_json: bool) -> None:
+    """Measure how many commands that do nothing a worker runs, against a bare loop that spawns them."""
+    given = os.environ.get("BOOTSTRAP_SERVERS")
+    loops: list[float] = []
+    threads: list[float] = []
+    rates: list[float] = []
+    cpus: list[float] = []
+    with ExitStack() as until_the_end:
+        servers = given or until_the_end.enter_context(LocalKafka()).bootstrap_servers
+        for number in range(rounds):
+            click.echo(f"round {number + 1} of {rounds}", err=True)
+            loops.append(spawn_loop(jobs, slots))
+            rate, cpu = Cluster(servers, number).rate(jobs, slots)
+            rates.append(rate)
+            cpus.append(cpu)
+            threads.append(spawn_threads(jobs, slots))
+    rows = [
+        ("bare loop, processes per second", _spread(loops)),
+        (f"bare loop with {slots} threads, processes per second", _spread(threads)),
+        ("worker, jobs per second", _spread(rates)),
+        ("  ratio to the bare loop of its round", _spread([a / b for a, b in zip(rates, loops, strict=True)], 2)),
+        ("  ratio to the loop with threads", _spread([a / b for a, b in zip(rates, threads, strict=True)], 2)),
+        ("  CPU of the worker for each, commands not counted, ms", _spread(cpus, 2)),
+    ]
+    machine = (
+        f"{psutil.cpu_count()} cores, {psutil.virtual_memory().total // 2**30} GiB, {platform.platform()}, "
+        f"Python {platform.python_version()}; broker on the same machine, {PARTITIONS} partitions, {slots} slots, "
+        f"{jobs:,} times `true`"
+    )
+    if as_json:
+        echo_json({"machine": machine, "figures": dict(rows)})
+    else:
+        echo_table(("figure", "median (range)"), rows)
+        click.echo("\n" + machine)
+
+
+if __name__ == "__main__":
+    main()
