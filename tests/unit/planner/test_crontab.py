@@ -336,7 +336,6 @@ def test_every_error_of_a_file_is_told_in_its_order() -> None:
     [
         ("MAILTO=root", "1:1: MAILTO is not used: a run's output goes to the worker's log"),
         ('MAILTO=""', "1:1: MAILTO is not used: a run's output goes to the worker's log"),
-        ("OVERLAP=forbid", "1:1: OVERLAP=forbid is carried in the job; workers do not act on it yet"),
         ("SHELL=/bin/bash", "1:1: SHELL is a variable for the commands; workers run them with /bin/sh"),
         ("TZ=Europe/Riga", "1:1: TZ is a variable for the commands; times are in CRON_TZ"),
         (

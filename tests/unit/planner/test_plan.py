@@ -72,6 +72,7 @@ def test_a_new_entry_is_a_standing_schedule_due_at_its_next_occurrence() -> None
         "job": "nightly",
         "cluster": "cluster-b",
         "command": "run",
+        "overlap": "allow",
         "environment": {"A": "1", "B": "2"},
         "stdin": "in\n",
         "timeout_seconds": 1.5,
@@ -86,7 +87,7 @@ def test_what_nothing_is_said_of_is_left_to_the_worker() -> None:
     (write,) = plan_writes(make_plan(desired("@daily run"), Snapshot(), NOON), "schedules")
 
     assert write.value is not None
-    assert json.loads(write.value).keys() == {"id", "job", "cluster", "command"}
+    assert json.loads(write.value).keys() == {"id", "job", "cluster", "command", "overlap"}
 
 
 def test_a_period_begins_with_the_sync() -> None:
