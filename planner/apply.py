@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from planner.plan import Cancel, Change, Create, Keep
+from planner.occurrences import Planned
+from planner.steps import Cancel, Change, Create
 from scheduler.records import Write
+from scheduler.wire import CONTINUES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from planner.plan import Plan
+    from planner.steps import Plan, Step
 
 
 class Writer(Protocol):
@@ -44,16 +46,22 @@ def plan_writes(plan: Plan, topic: str) -> list[Write]:
     What replaces or cancels a schedule goes to the partition where it stands; the key's hash decides for
     a new one only.
     """
-    return [_write(step, topic) for step in plan.steps if not isinstance(step, Keep)]
+    return [write for step in plan.steps for write in _writes(step, topic)]
 
 
-def _write(step: Create | Change | Cancel, topic: str) -> Write:
+def _writes(step: Step, topic: str) -> Iterator[Write]:
     match step:
         case Create(desired, due_ms):
-            return Write(topic, desired.key, desired.payload, desired.headers(due_ms))
+            yield Write(topic, desired.key, desired.payload, desired.headers(due_ms))
+        case Change(desired, current, due_ms) if step.hands_over:
+            headers = desired.headers(due_ms, paused=current.schedule.paused)
+            yield Write(topic, desired.key, desired.payload, headers)
+            yield Write(current.topic, current.schedule.key, None, partition=current.partition)
         case Change(desired, current, due_ms):
-            return Write(
-                current.topic, desired.key, desired.payload, desired.headers(due_ms), partition=current.partition
-            )
+            headers = desired.headers(due_ms, paused=current.schedule.paused)
+            if not isinstance(desired, Planned):
+                # it may fire before this is written: then it goes on where it stands
+                headers.append((CONTINUES, b"true"))
+            yield Write(current.topic, desired.key, desired.payload, headers, partition=current.partition)
         case Cancel(current):
-            return Write(current.topic, current.schedule.key, None, partition=current.partition)
+            yield Write(current.topic, current.schedule.key, None, partition=current.partition)

@@ -1,7 +1,7 @@
 """Reads a crontab: its entries, with what the lines above each have settled, and everything wrong with it.
 
-The language is Debian cron's, and beyond it: a cluster word between time and command, `@every`, `CRON_TZ`
-and settings by lines, each valid downwards. Reading never stops at an error, so that all are told at once.
+The language is Debian cron's, and beyond it: a cluster word before the command, `@every`, `CRON_TZ` and
+settings by lines, each valid downwards. Reading never stops at an error, so that all are told at once.
 """
 
 from __future__ import annotations
@@ -11,9 +11,29 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from planner.entry import Entry, identity
-from planner.job_settings import DEFAULTS, NAME, READERS, RESERVED, UNUSED, check_name, with_setting
-from planner.lines import LineError, Timed, Variable, read_variable, split_input, split_time, split_word
+from planner.entry import Entry, Given, identity, spread
+from planner.job_settings import (
+    DEFAULT_SHELL,
+    DEFAULTS,
+    NAME,
+    ONLY_A_VARIABLE,
+    READERS,
+    UNSET,
+    UNUSED,
+    check_name,
+    with_setting,
+)
+from planner.lines import (
+    LineError,
+    Timed,
+    Variable,
+    is_anacrontab,
+    read_variable,
+    split_input,
+    split_time,
+    split_user,
+    split_word,
+)
 from scheduler.recurrence import RecurrenceError, Rule, parse_rule
 
 if TYPE_CHECKING:
@@ -22,6 +42,8 @@ if TYPE_CHECKING:
 _BLANKS = re.compile(r"[ \t]+")
 _UTF8_MARK = b"\xef\xbb\xbf"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_ACCOUNTS = frozenset({"root", "daemon", "nobody", "www-data", "apache", "ubuntu", "debian", "ec2-user", "postgres"})
+"""Users of /etc/crontab and /etc/cron.d files, and hardly the names of commands."""
 _LIKENESS = 0.85
 """How alike a variable's name must be to a setting's to be asked about; `TIMEOUTS` is, `TIME` is not."""
 
@@ -49,14 +71,20 @@ class Crontab:
     """What is accepted and has no effect, or perhaps not the one that was meant."""
 
 
-def read_crontab(content: bytes, *, clusters: Sequence[str]) -> Crontab:
+def read_crontab(content: bytes, *, clusters: Sequence[str], system: bool = False, file: str = "") -> Crontab:
     """Read a crontab's bytes; an entry that names no cluster runs on the first.
 
     Never raises for what the file holds: see `errors`.
+
+    Args:
+        content: the file.
+        clusters: those there are.
+        system: whether a user stands between time and command, as in /etc/crontab and /etc/cron.d.
+        file: what the entries say of where they stand; empty where that goes without saying.
     """
     if content.startswith(_UTF16_MARKS):
         return Crontab((), (Remark(1, 1, "the file is UTF-16; save it as UTF-8"),), ())
-    reader = _Reader(clusters)
+    reader = _Reader(clusters, system=system, file=file)
     for number, raw in enumerate(content.removeprefix(_UTF8_MARK).split(b"\n"), 1):
         reader.read(number, raw.removesuffix(b"\r"))
     return reader.finish()
@@ -65,14 +93,18 @@ def read_crontab(content: bytes, *, clusters: Sequence[str]) -> Crontab:
 class _Reader:
     """What is in force at the line being read, and what was found above it."""
 
-    def __init__(self, clusters: Sequence[str]) -> None:
+    def __init__(self, clusters: Sequence[str], *, system: bool, file: str) -> None:
         self._clusters = clusters
+        self._system = system
+        self._file = file
         self._settings = DEFAULTS
         self._environment: dict[str, str] = {}
+        self._given: dict[str, Given] = {}
         self._name: tuple[str, Remark] | None = None
         self._entries: dict[str, Entry] = {}
         self._errors: list[Remark] = []
         self._notes: list[Remark] = []
+        self._said: set[str] = set()
 
     def read(self, number: int, raw: bytes) -> None:
         if not raw.strip() or raw.lstrip().startswith(b"#"):
@@ -93,33 +125,59 @@ class _Reader:
 
     def _variable(self, number: int, variable: Variable) -> None:
         name, value = variable.name, variable.value
-        if name in RESERVED:
-            raise LineError(variable.column, f"{name} is reserved for a setting to come; rename the variable")
         if name in UNUSED:
-            self._note(number, variable, f"{name} is not used: a run's output goes to the worker's log")
-        elif name == NAME or name in READERS:
+            self._note(number, variable.column, f"{name} is not used: a run's output goes to the worker's log")
+        elif name in (NAME, UNSET) or name in READERS:
             try:
                 self._setting(number, variable)
             except ValueError as error:
                 raise LineError(variable.value_column, f"{name}: {error}") from None
         else:
-            close = get_close_matches(name, [NAME, *READERS], n=1, cutoff=_LIKENESS)
-            if close:
-                self._note(
-                    number, variable, f"{name} is a variable for the commands; if you meant {close[0]}, write that"
-                )
+            self._note_variable(number, variable)
             self._environment = {**self._environment, name: value}
+            self._given = {**self._given, name: Given(number, value)}
 
     def _setting(self, number: int, variable: Variable) -> None:
-        if variable.name != NAME:
-            self._settings = with_setting(self._settings, variable.name, variable.value, self._clusters)
-            return
-        name = check_name(variable.value)
-        self._drop_name()
-        self._name = (name, Remark(number, variable.column, f"NAME={name} is followed by no entry that it could name"))
+        name, value = variable.name, variable.value
+        if name == NAME:
+            check_name(value)
+            self._drop_name()
+            unused = f"NAME={value} is followed by no entry that it could name"
+            self._name = (value, Remark(number, variable.column, unused))
+        elif name == UNSET:
+            self._unset(value)
+        else:
+            self._settings = with_setting(self._settings, name, value, self._clusters)
+            self._given = {**self._given, name: Given(number, value)}
+            if not value:
+                del self._given[name]
 
-    def _note(self, number: int, variable: Variable, what: str) -> None:
-        self._notes.append(Remark(number, variable.column, what))
+    def _unset(self, gone: str) -> None:
+        if gone not in self._environment:
+            raise ValueError(f"{gone[:40]!r} is no variable that a line above sets")
+        self._environment = {name: value for name, value in self._environment.items() if name != gone}
+        self._given = {name: given for name, given in self._given.items() if name != gone}
+
+    def _note_variable(self, number: int, variable: Variable) -> None:
+        name, value = variable.name, variable.value
+        close = get_close_matches(name, [NAME, UNSET, *READERS], n=1, cutoff=_LIKENESS)
+        if name in ONLY_A_VARIABLE:
+            self._note(number, variable.column, f"{name} is a variable for the commands; {ONLY_A_VARIABLE[name]}")
+        elif name == "SHELL" and value != DEFAULT_SHELL:
+            what = f"SHELL is a variable for the commands; workers run them with {DEFAULT_SHELL}"
+            self._note(number, variable.column, what)
+        elif close:
+            what = f"{name} is a variable for the commands; if you meant {close[0]}, write that"
+            self._note(number, variable.column, what)
+
+    def _note(self, number: int, column: int, what: str) -> None:
+        self._notes.append(Remark(number, column, what))
+
+    def _note_once(self, number: int, column: int, what: str) -> None:
+        """Note what holds for a whole file, at its first line."""
+        if what not in self._said:
+            self._said.add(what)
+            self._note(number, column, what)
 
     def _drop_name(self) -> None:
         if self._name is not None:
@@ -131,29 +189,55 @@ class _Reader:
         name = named[0] if named else None
         timed = split_time(line)
         rule = _rule(timed, self._settings.timezone)
-        cluster, text = self._settings.cluster or self._clusters[0], timed.rest
+        user, text = self._user(number, timed)
+        cluster = self._settings.cluster or self._clusters[0]
         word, after = split_word(text)
         if word in self._clusters:
             cluster, text = word, after
         command, stdin = split_input(text)
         if not command:
             raise LineError(len(line) - len(text) + 1, "the command is missing")
+        entry_id = name or identity(rule, cluster, command, stdin, user)
         entry = Entry(
             line=number,
-            rule=rule,
+            rule=spread(rule, entry_id, self._settings.jitter_ms),
             cluster=cluster,
             command=command,
             stdin=stdin,
             environment=self._environment,
             settings=self._settings,
             name=name,
-            id=name or identity(rule, cluster, command, stdin),
+            id=entry_id,
+            user=user,
+            given=self._given,
+            column=timed.column,
+            file=self._file,
         )
         first = self._entries.setdefault(entry.id, entry)
         if first is not entry:
-            same = f"the name {name}" if name else "time, zone, cluster and command"
-            hint = "" if name else "; give one of them a NAME, or remove it"
-            raise LineError(timed.column, f"{same} as in line {first.line}: it would be the same schedule{hint}")
+            raise LineError(entry.column, same_identity(entry, first))
+
+    def _user(self, number: int, timed: Timed) -> tuple[str | None, str]:
+        """Whom the user column names, if there is one, and what follows it."""
+        if self._system:
+            user, rest = split_user(timed)
+            self._note_once(
+                number, timed.rest_column, "a user is carried in the job; workers run commands as their own user"
+            )
+            return user, rest
+        word, rest = split_word(timed.rest)
+        if word in _ACCOUNTS and rest:
+            self._note_once(
+                number, timed.rest_column, f"{word!r} is taken for the command; a file with a user column is --system"
+            )
+        return None, timed.rest
+
+
+def same_identity(entry: Entry, first: Entry) -> str:
+    """Why two entries cannot both be there, and what to do."""
+    same = f"the name {entry.name}" if entry.name else "time, zone, cluster and command"
+    hint = "" if entry.name else "; give one of them a NAME, or remove it"
+    return f"{same} as in {first.place}: it would be the same schedule{hint}"
 
 
 def _decode(raw: bytes) -> str:
@@ -178,5 +262,8 @@ def _rule(timed: Timed, timezone: str) -> Rule:
         # as it stands first: an error's position is then one in the line
         parse_rule(timed.expression, timezone)
     except RecurrenceError as error:
+        if is_anacrontab(timed):
+            what = "a line of an anacrontab: days, minutes of delay, name, command; give it a time, such as 5 3 * * *"
+            raise LineError(timed.column, what) from None
         raise LineError(timed.column + (error.position or 0), str(error)) from None
     return parse_rule(_BLANKS.sub(" ", timed.expression), timezone)

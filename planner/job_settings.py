@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from scheduler.durations import format_duration, parse_duration
+from scheduler.job import Overlap
 from scheduler.recurrence import RecurrenceError, parse_rule
 from scheduler.schedule import Misfire
 
@@ -40,6 +41,9 @@ class JobSettings:
     misfire: Misfire | None = None
     misfire_grace: str | None = None
     """A duration, in the shortest form that `parse_duration` reads."""
+    overlap: Overlap | None = None
+    jitter_ms: int = 0
+    """Entries come later by a time of their own, less than this."""
 
 
 DEFAULTS = JobSettings()
@@ -117,6 +121,13 @@ def _grace(text: str, _clusters: Sequence[str]) -> str:
     return format_duration(parse_duration(text))
 
 
+def _overlap(text: str, _clusters: Sequence[str]) -> str:
+    policies = get_args(Overlap)
+    if text not in policies:
+        raise ValueError(f"{text!r} is not one of {', '.join(policies)}")
+    return text
+
+
 READERS: dict[str, tuple[str, Callable[[str, Sequence[str]], Any]]] = {
     "CRON_TZ": ("timezone", _timezone),
     "CLUSTER": ("cluster", _cluster),
@@ -127,10 +138,21 @@ READERS: dict[str, tuple[str, Callable[[str, Sequence[str]], Any]]] = {
     "RETRY_MAX_DELAY": ("retry_max_delay_ms", _delay),
     "MISFIRE": ("misfire", _misfire),
     "MISFIRE_GRACE": ("misfire_grace", _grace),
+    "OVERLAP": ("overlap", _overlap),
+    "JITTER": ("jitter_ms", _delay),
 }
 """Name of the line -> field of `JobSettings`, and how its text is read."""
 
 NAME = "NAME"
 """The setting of the next entry only."""
+UNSET = "UNSET"
+"""Takes a variable back from the entries below."""
 UNUSED = frozenset({"MAILTO", "MAILFROM"})
-RESERVED = frozenset({"OVERLAP", "JITTER"})
+ONLY_A_VARIABLE = {
+    "TZ": "times are in CRON_TZ",
+    "RANDOM_DELAY": "JITTER=5m spreads entries over five minutes",
+    "START_HOURS_RANGE": "the hours of an entry are in its time",
+}
+"""What another cron, or a reader, may take for a setting: given to the commands, and what is the setting here."""
+DEFAULT_SHELL = "/bin/sh"
+"""What workers run commands with, whatever SHELL says."""

@@ -10,8 +10,10 @@ TIME_FIELDS = 5
 
 _VARIABLE = re.compile(r"""(?:(?P<quote>["'])(?P<quoted>.*?)(?P=quote)|(?P<bare>[A-Za-z_][^ \t=]*))[ \t]*=[ \t]*""")
 _WORD = re.compile(r"[^ \t]+")
-_WEEKDAY = "(?:sun|mon|tue|wed|thu|fri|sat)"
-_FIELD_TOO_MANY = re.compile(rf"[*?0-9][0-9*?,/#LW-]*|{_WEEKDAY}(?:[-,#]{_WEEKDAY})+", re.IGNORECASE)
+_WEEKDAY = "(?:(?:sun|mon|fri)(?:day)?|tue(?:sday)?|wed(?:nesday)?|thu(?:rsday)?|sat(?:urday)?)"
+_FIELD_TOO_MANY = re.compile(rf"[*?0-9][0-9*?,/#LW-]*|{_WEEKDAY}(?:[-,#]{_WEEKDAY})*", re.IGNORECASE)
+_USER = re.compile(r"[A-Za-z_][A-Za-z0-9._-]{0,98}\$?", re.ASCII)
+_ANACRONTAB = re.compile(r"(?:[0-9]+|@monthly)[ \t]+[0-9]+[ \t]+[A-Za-z][A-Za-z0-9._-]*[ \t]+[^ \t]", re.ASCII)
 _COMMAND_PART = re.compile(r"(?:[^\\%]+|\\.|\\$)*")
 _ESCAPED_IN_COMMAND = re.compile(r"\\([\\%])")
 
@@ -82,11 +84,36 @@ def split_time(line: str) -> Timed:
     count = TIME_FIELDS
     if words[0].group().startswith("@"):
         count = 2 if words[0].group() == "@every" else 1
-    while count < len(words) and _FIELD_TOO_MANY.fullmatch(words[count].group()):
+    while count < len(words) and looks_like_time(words[count].group()):
         count += 1
     begin, end = words[0].start(), words[min(count, len(words)) - 1].end()
     at = words[count].start() if count < len(words) else len(line)
     return Timed(line[begin:end], begin + 1, line[at:], at + 1)
+
+
+def looks_like_time(word: str) -> bool:
+    """Whether a word after the time fields would be taken for one more of them."""
+    return _FIELD_TOO_MANY.fullmatch(word) is not None
+
+
+def split_user(timed: Timed) -> tuple[str, str]:
+    """The user that stands between time and command, and what follows.
+
+    Raises:
+        LineError: there is none, or it is no name that a user could have.
+    """
+    user, rest = split_word(timed.rest)
+    if not user:
+        raise LineError(timed.rest_column, "the user and the command are missing")
+    if _USER.fullmatch(user) is None:
+        hint = "a file without a user column is read without --system"
+        raise LineError(timed.rest_column, f"{user[:40]!r} is not the name of a user; {hint}")
+    return user, rest
+
+
+def is_anacrontab(timed: Timed) -> bool:
+    """Whether the line is one of anacron's: a period in days, a delay, a name and a command."""
+    return _ANACRONTAB.match(f"{timed.expression} {timed.rest}") is not None
 
 
 def split_word(text: str) -> tuple[str, str]:

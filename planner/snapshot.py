@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from planner.occurrences import planned_instant
 from planner.standing import SOURCE
+from scheduler.schedule import display
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from scheduler.records import Stored
+    from scheduler.schedule import Schedule
 
 
 class Schedules(Protocol):
@@ -26,9 +29,13 @@ class Snapshot:
     """Schedules in force, in the order of topics and partitions."""
 
     own: tuple[Stored, ...] = ()
-    """Those that the source wrote."""
+    """The standing ones that the source wrote."""
+    planned: tuple[Stored, ...] = ()
+    """Its occurrences, planned one by one."""
     foreign: tuple[Stored, ...] = ()
     """Those under a key of the source that it did not write."""
+    others: tuple[Stored, ...] = ()
+    """The standing ones of other sources."""
 
 
 def take_snapshot(client: Schedules, topics: Sequence[str], source: str) -> Snapshot:
@@ -44,11 +51,22 @@ def take_snapshot(client: Schedules, topics: Sequence[str], source: str) -> Snap
 def select(schedules: Iterable[Stored], source: str) -> Snapshot:
     """Pick what concerns a source."""
     mark, prefix = (SOURCE, source.encode()), f"{source}/".encode()
-    own, foreign = [], []
+    own, planned, foreign, others = [], [], [], []
     for stored in schedules:
+        schedule = stored.schedule
+        marked = mark in schedule.headers
         # the mark travels with a job to its pending retries; those are one-shot, and not the planner's
-        if mark in stored.schedule.headers and stored.schedule.rule is not None:
+        if marked and schedule.rule is not None:
             own.append(stored)
-        elif stored.schedule.key.startswith(prefix):
+        elif marked and schedule.key.startswith(prefix) and planned_instant(schedule.key) is not None:
+            planned.append(stored)
+        elif schedule.key.startswith(prefix):
             foreign.append(stored)
-    return Snapshot(tuple(own), tuple(foreign))
+        elif schedule.rule is not None and source_of(schedule) is not None:
+            others.append(stored)
+    return Snapshot(tuple(own), tuple(planned), tuple(foreign), tuple(others))
+
+
+def source_of(schedule: Schedule) -> str | None:
+    """Whose schedule it is; None where no planner wrote it."""
+    return next((display(value) for name, value in schedule.headers if name == SOURCE), None)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from scheduler.durations import format_duration
 from scheduler.job import Job, Retry
-from scheduler.wire import AT, DELAY, EPOCH, REPLACES, schedule_headers
+from scheduler.wire import AT, CONTINUES, DELAY, EPOCH, PAUSED, REPLACES, schedule_headers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
 SOURCE = "planner-source"
 """The header that says whose a schedule is; it travels with every message that is fired."""
 
-_MOVES = frozenset({EPOCH, AT, DELAY, REPLACES})
-"""Headers that differ between two occurrences of one schedule."""
+JITTER = "planner-jitter"
+"""The header with the jitter that the entry's shift is a part of, so that it can be exported."""
+
+_MOVES = frozenset({EPOCH, AT, DELAY, REPLACES, CONTINUES, PAUSED})
+"""Headers that differ between two occurrences of one schedule, and the pause that an operator asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +36,23 @@ class Standing:
     payload: bytes
     source: str
 
-    def headers(self, due_ms: int | None) -> list[Header]:
+    def headers(self, due_ms: int | None, *, paused: bool = False) -> list[Header]:
         """The record's headers; None leaves the due time out."""
         settings = self.entry.settings
+        marks: list[Header] = [(SOURCE, self.source.encode())]
+        if settings.jitter_ms:
+            marks.append((JITTER, format_duration(settings.jitter_ms).encode()))
         return schedule_headers(
             self.entry.cluster,
             due_ms=due_ms,
             target_key=self.key,
             cron=self.entry.rule.text,
             timezone=self.entry.rule.timezone,
+            shift_ms=self.entry.rule.shift_ms,
             misfire=settings.misfire,
             misfire_grace=settings.misfire_grace,
-            headers=[(SOURCE, self.source.encode())],
+            paused=paused,
+            headers=marks,
         )
 
     def matches(self, schedule: Schedule) -> bool:
@@ -53,8 +62,18 @@ class Standing:
         )
 
     def keeps_time(self, schedule: Schedule) -> bool:
-        """Whether the schedule occurs by the same rule, so that its next occurrence stays the next."""
-        return schedule.rule == self.entry.rule
+        """Whether the schedule has the same rule, but for its shift, so that its next occurrence stays the next."""
+        rule, wanted = schedule.rule, self.entry.rule
+        return rule is not None and (rule.text, rule.timezone) == (wanted.text, wanted.timezone)
+
+    def moved_due(self, schedule: Schedule) -> int:
+        """When a schedule that keeps its time is due by this entry's shift.
+
+        Counted from the occurrence that is pending: one that has fired does not come again with a longer
+        shift, and one that has not is not lost with a shorter.
+        """
+        old = schedule.rule.shift_ms if schedule.rule else 0
+        return schedule.due_ms - old + self.entry.rule.shift_ms
 
 
 def standing(entry: Entry, source: str) -> Standing:
@@ -70,6 +89,8 @@ def standing(entry: Entry, source: str) -> Standing:
         timeout_seconds=_seconds(entry.settings.timeout_ms),
         max_attempts=entry.settings.max_attempts or 1,
         retry=_retry(entry.settings),
+        overlap=entry.settings.overlap,
+        user=entry.user,
     )
     return Standing(entry, key.encode(), job.to_json(), source)
 

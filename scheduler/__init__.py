@@ -1,7 +1,7 @@
 """A delayed-message scheduler that lives on Kafka alone.
 
 The public API: `Scheduler` runs a replica inside a program, `SchedulerClient` reads and changes
-schedules, `Settings` says where the brokers are.
+schedules, `Settings` says where the brokers are. docs/library.md shows them at work.
 """
 
 from __future__ import annotations
@@ -10,17 +10,64 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["Scheduler", "SchedulerClient", "Settings", "__version__"]
+__all__ = [
+    "BrokerUnavailableError",
+    "ConfigurationError",
+    "HistoryEvent",
+    "HistoryFilter",
+    "InputError",
+    "Misfire",
+    "NotFoundError",
+    "Outcome",
+    "OvertakenError",
+    "Reason",
+    "Receipt",
+    "Schedule",
+    "Scheduler",
+    "SchedulerClient",
+    "SchedulerError",
+    "Settings",
+    "Stored",
+    "Write",
+    "__version__",
+]
 
 if TYPE_CHECKING:
     from scheduler.client import SchedulerClient
+    from scheduler.errors import (
+        BrokerUnavailableError,
+        ConfigurationError,
+        InputError,
+        NotFoundError,
+        OvertakenError,
+        SchedulerError,
+    )
+    from scheduler.history import Filter as HistoryFilter
+    from scheduler.history import HistoryEvent
+    from scheduler.records import Receipt, Stored, Write
     from scheduler.runtime.settings import Settings
+    from scheduler.schedule import Misfire, Outcome, Reason, Schedule
     from scheduler.service import Scheduler
 
 _HOMES = {
     "Scheduler": "scheduler.service",
     "SchedulerClient": "scheduler.client",
     "Settings": "scheduler.runtime.settings",
+    "HistoryEvent": "scheduler.history",
+    "HistoryFilter": "scheduler.history:Filter",
+    **dict.fromkeys(("Receipt", "Stored", "Write"), "scheduler.records"),
+    **dict.fromkeys(("Misfire", "Outcome", "Reason", "Schedule"), "scheduler.schedule"),
+    **dict.fromkeys(
+        (
+            "BrokerUnavailableError",
+            "ConfigurationError",
+            "InputError",
+            "NotFoundError",
+            "OvertakenError",
+            "SchedulerError",
+        ),
+        "scheduler.errors",
+    ),
 }
 
 
@@ -29,5 +76,6 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         from importlib import import_module  # noqa: PLC0415 - only where something is asked for
 
-        return getattr(import_module(_HOMES[name]), name)
+        module, _, called = _HOMES[name].partition(":")
+        return getattr(import_module(module), called or name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,56 +2,274 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 from confluent_kafka import KafkaException, Producer
 
-from scheduler.broker.feed import feed
+from scheduler import drafts
 from scheduler.broker.reader import read
-from scheduler.clock import Clock, SystemClock
-from scheduler.engine.partition import PartitionEngine
-from scheduler.errors import InputError
-from scheduler.records import Stored, Write
+from scheduler.broker.sender import Sender
+from scheduler.broker.writer import Writer
+from scheduler.engine.targets import TargetPolicy
+from scheduler.errors import OvertakenError
+from scheduler.reading import ScheduleReader
+from scheduler.records import Receipt, Stored, Write
 from scheduler.runtime.kafka import transactional_conf, unavailable
-from scheduler.runtime.settings import Settings
-from scheduler.schedule import display
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import datetime, timedelta
     from types import TracebackType
 
     from confluent_kafka import Message
 
+    from scheduler.clock import Clock
+    from scheduler.runtime.settings import Settings
+    from scheduler.schedule import Header, Misfire
+
 FENCE_SECONDS = 10.0
-TRANSACTION_SECONDS = 30.0
 
 
-class SchedulerClient:
-    """Reads and writes schedules; holds no connection between calls."""
+class SchedulerClient(ScheduleReader):
+    """Reads, writes and changes schedules, through Kafka alone; any thread may use it.
+
+    A write returns when Kafka has acknowledged it, so what it wrote is not lost. Whether a replica runs at
+    that moment makes no difference. Reading goes through the whole topic (some seconds for a million
+    records): a program that changes many schedules asks once and passes on the `Stored` it was given.
+
+    ```python
+    from datetime import UTC, datetime, timedelta
+
+    from scheduler import SchedulerClient, Settings
+
+    with SchedulerClient(Settings.load()) as client:
+        due = datetime.now(UTC) + timedelta(hours=1)
+        client.schedule("vid1-online", b"video 1", "online-videos", at=due, headers={"trace": "7"})
+        client.reschedule("vid1-online", at=due + timedelta(hours=1))
+        (stored,) = client.find("vid1-online")
+        print(stored.schedule.due_ms, stored.schedule.target_topic)
+        client.cancel("vid1-online")
+    ```
+
+    Every method raises `BrokerUnavailableError` where Kafka does not answer or refuses, and
+    `ConfigurationError` where the client's configuration is wrong.
+
+    A change to a schedule (fire, reschedule, pause, resume) is a record that replaces it. Reading it and
+    writing that record are two steps: what a customer changes, or a replica fires, in between is overwritten
+    by the record, so a schedule that fires in that moment may fire once more. Given a key, the client looks
+    again afterwards and raises `OvertakenError`. The HTTP API's changes have no such gap.
+    """
 
     def __init__(
         self, settings: Settings | None = None, *, clock: Clock | None = None, client_id: str = "scheduler-client"
     ) -> None:
-        self._settings = settings or Settings.load()
-        self._clock = clock or SystemClock()
-        self._client_id = client_id
+        super().__init__(settings, clock=clock, client_id=client_id)
+        self._lock = threading.Lock()
+        self._sender: Sender | None = None
 
-    def schedules(self, topic: str) -> list[Stored]:
-        """Every schedule in force, read to the end of the topic as it is now.
+    def schedule(
+        self,
+        key: str | bytes,
+        payload: str | bytes,
+        target_topic: str,
+        *,
+        at: datetime | int | None = None,
+        delay: str | timedelta | None = None,
+        cron: str | None = None,
+        timezone: str | None = None,
+        target_key: str | bytes | None = None,
+        target_partition: int | None = None,
+        target_tombstone: bool = False,
+        misfire: Misfire | None = None,
+        misfire_grace: str | None = None,
+        paused: bool = False,
+        headers: Mapping[str, str | bytes] | Sequence[Header] = (),
+        topic: str | None = None,
+        partition: int | None = None,
+    ) -> Receipt:
+        """Write a schedule; the same key again replaces it.
+
+        Args:
+            key: the schedule id.
+            payload: delivered byte for byte; empty is a payload.
+            target_topic: where to.
+            at: when: a datetime with an offset, or Unix milliseconds. One of `at`, `delay` and `cron` is needed.
+            delay: `15m`, `PT15M` or a timedelta, counted from the record's Kafka timestamp.
+            cron: a recurring schedule: five fields, `@hourly` and the like, or `@every 90s`.
+            timezone: IANA name for `cron`; UTC without it.
+            target_key: the key at the target; null without it.
+            target_partition: the partition at the target; without it the key decides.
+            target_tombstone: the target gets a null instead of the payload.
+            misfire: what to do when late; see docs/contract.md.
+            misfire_grace: how late is still on time, as `5m`.
+            paused: write it, and let it wait until it is resumed.
+            headers: the customer's; they travel with the message.
+            topic: which schedules topic; the first one of the settings without it.
+            partition: where the key stands already, if another client's partitioner chose it; Java's hash
+                without it. One key in two partitions is two schedules.
+
+        Returns:
+            Where the record stands.
 
         Raises:
-            InputError: the topic does not exist.
-            BrokerUnavailableError: the brokers do not answer.
+            InputError: it is no schedule, may not be fired to that target, is too large, or the topic does not exist.
         """
-        engines: dict[int, PartitionEngine] = {}
-        for message in read(self._settings, topic, self._clock):
-            feed(engines.setdefault(message.partition(), PartitionEngine()), message)
-        return [
-            Stored(topic, partition, schedule)
-            for partition, engine in sorted(engines.items())
-            for schedule in engine.pending
-        ]
+        draft = drafts.new(
+            topic or self._settings.schedules_topics[0],
+            drafts.as_key(key),
+            drafts.as_key(payload),
+            target_topic,
+            self._clock.now_ms(),
+            TargetPolicy(
+                frozenset(self._settings.schedules_topics),
+                self._settings.history_topic,
+                frozenset(self._settings.allowed_targets),
+            ),
+            at=at,
+            delay=delay,
+            target_key=None if target_key is None else drafts.as_key(target_key),
+            target_partition=target_partition,
+            target_tombstone=target_tombstone,
+            cron=cron,
+            timezone=timezone,
+            misfire=misfire,
+            misfire_grace=misfire_grace,
+            paused=paused,
+            headers=headers,
+            partition=partition,
+        )
+        return self.write([draft])[0]
+
+    def cancel(self, which: str | bytes | Stored | Receipt, *, topic: str | None = None) -> Receipt:
+        """End a schedule. One that is being fired at this moment may still fire.
+
+        Args:
+            which: its id, or what `find`, `schedules` or `schedule` returned, which needs no reading.
+            topic: where to look for the id; all schedules topics without it.
+
+        Returns:
+            Where the record stands.
+
+        Raises:
+            NotFoundError: nothing is in force under the id.
+            InputError: several are; choose one of `find`.
+        """
+        if isinstance(which, Receipt):
+            return self.write([drafts.cancel(which.topic, which.partition, which.key or b"")])[0]
+        stored = self._one(which, topic)
+        return self.write([drafts.cancel(stored.topic, stored.partition, stored.schedule.key)])[0]
+
+    def fire(self, which: str | bytes | Stored, *, topic: str | None = None) -> Receipt:
+        """Let a schedule fire now, with all its headers; a recurring one goes on from there.
+
+        Args:
+            which: its id, or a `Stored`, which needs no reading.
+            topic: where to look for the id; all schedules topics without it.
+
+        Returns:
+            Where the record stands that makes it due.
+
+        Raises:
+            NotFoundError: nothing is in force under the id.
+            InputError: several are, its partition is paused, or it is recurring and paused.
+            OvertakenError: it changed or fired at the same moment.
+        """
+        return self._change(which, topic, drafts.fire)
+
+    def reschedule(
+        self,
+        which: str | bytes | Stored,
+        *,
+        at: datetime | int | None = None,
+        cron: str | None = None,
+        timezone: str | None = None,
+        topic: str | None = None,
+    ) -> Receipt:
+        """Give a schedule another time, another rule, or both; everything else of it stays.
+
+        Args:
+            which: its id, or a `Stored`, which needs no reading.
+            at: a datetime with an offset, or Unix milliseconds.
+            cron: another rule; without `at` it begins with its next occurrence.
+            timezone: IANA name for `cron`; UTC without it.
+            topic: where to look for the id; all schedules topics without it.
+
+        Returns:
+            Where the new version stands.
+
+        Raises:
+            NotFoundError: nothing is in force under the id.
+            InputError: several are, or the time or the rule cannot be read.
+            OvertakenError: it changed or fired at the same moment.
+        """
+        return self._change(
+            which, topic, lambda stored, now_ms: drafts.reschedule(stored, now_ms, at=at, cron=cron, timezone=timezone)
+        )
+
+    def pause(self, which: str | bytes | Stored, *, topic: str | None = None) -> Receipt | None:
+        """Let a schedule wait, whatever its time, until it is resumed.
+
+        Returns:
+            Where the record stands; None where it is paused already, and nothing was written.
+
+        Raises:
+            NotFoundError: nothing is in force under the id.
+            InputError: several are.
+            OvertakenError: it changed or fired at the same moment.
+        """
+        stored = self._one(which, topic)
+        return None if stored.schedule.paused else self._change(which, topic, drafts.pause, stored)
+
+    def resume(self, which: str | bytes | Stored, *, topic: str | None = None) -> Receipt | None:
+        """Let a paused schedule go on: a one-shot whose time has passed fires at once, by its misfire policy.
+
+        A recurring one goes on with its next occurrence.
+
+        Returns:
+            Where the record stands; None where it is not paused, and nothing was written.
+
+        Raises:
+            NotFoundError: nothing is in force under the id.
+            InputError: several are.
+            OvertakenError: it changed at the same moment.
+        """
+        stored = self._one(which, topic)
+        return self._change(which, topic, drafts.resume, stored) if stored.schedule.paused else None
+
+    def pause_all(self, topic: str | None = None) -> None:
+        """Pause every partition of the topic, or of all schedules topics, in one transaction.
+
+        Raises:
+            InputError: a topic does not exist.
+        """
+        self._hold(topic, on=True)
+
+    def resume_all(self, topic: str | None = None) -> None:
+        """Take `pause_all` back, in one transaction. What is paused by itself stays so.
+
+        Raises:
+            InputError: a topic does not exist.
+        """
+        self._hold(topic, on=False)
+
+    def write(self, writes: Sequence[Write]) -> list[Receipt]:
+        """Write records, each of them acknowledged when this returns; not all or none, as `writer` does.
+
+        Returns:
+            Where they stand, in the given order.
+
+        Raises:
+            InputError: a topic does not exist, or a record is refused; the others may stand.
+        """
+        for topic in {write.topic for write in writes}:
+            self._partitions(topic)
+        with self._lock:
+            if self._sender is None:
+                self._sender = Sender(self._settings, self._client_id)
+            sender = self._sender
+        return sender.send(writes)
 
     def records(self, topic: str) -> Iterator[Message]:
         """Every committed record of a topic, to its end as it is now.
@@ -79,7 +297,11 @@ class SchedulerClient:
             raise unavailable(self._settings, error) from error
 
     def close(self) -> None:
-        """Nothing is held; there for symmetry and for `with`."""
+        """Drop the connection that writing has made; the client may be used again afterwards."""
+        with self._lock:
+            sender, self._sender = self._sender, None
+        if sender is not None:
+            sender.close()
 
     def __enter__(self) -> Self:
         return self
@@ -89,36 +311,43 @@ class SchedulerClient:
     ) -> None:
         self.close()
 
+    # -- inside --------------------------------------------------------------------------------------
 
-class Writer:
-    """Writes records in transactions; made by `SchedulerClient.writer`."""
+    def _change(
+        self,
+        which: str | bytes | Stored,
+        topic: str | None,
+        draft: Callable[[Stored, int], Write],
+        found: Stored | None = None,
+    ) -> Receipt:
+        stored = found or self._one(which, topic)
+        (receipt,) = self.write([draft(stored, self._clock.now_ms())])
+        if not isinstance(which, Stored):
+            self.check_overtaken(stored, receipt)
+        return receipt
 
-    def __init__(self, producer: Producer) -> None:
-        self._producer = producer
-
-    def apply(self, writes: Sequence[Write]) -> None:
-        """Write all of the records in one transaction, or none of them.
+    def check_overtaken(self, stored: Stored, receipt: Receipt) -> None:
+        """Make sure that nothing happened to a schedule between its being found and the record that changed it.
 
         Raises:
-            InputError: a record is too large or a topic does not exist; nothing is written.
+            OvertakenError: something did.
         """
-        producer = self._producer
-        producer.begin_transaction()
-        for write in writes:
-            try:
-                self._produce(write)
-            except KafkaException as error:
-                producer.abort_transaction(TRANSACTION_SECONDS)
-                name = display(write.key)
-                raise InputError(f"{name}: cannot be written to {write.topic}: {error.args[0].str()}") from error
-        producer.commit_transaction(TRANSACTION_SECONDS)
+        begin, end = stored.read_to, receipt.offset
+        if begin == end:
+            return
+        between = read(
+            self._settings, stored.topic, self._clock, start={stored.partition: begin}, ends={stored.partition: end}
+        )
+        if any(message.key() == stored.schedule.key and message.offset() < end for message in between):
+            name = stored.schedule.schedule_id
+            raise OvertakenError(
+                f"{name}: it changed or fired while this was written, and the change stands behind that: it may fire "
+                f"once more. Look at scheduler get and scheduler history --key {name}"
+            )
 
-    def _produce(self, write: Write) -> None:
-        place = {} if write.partition is None else {"partition": write.partition}
-        while True:
-            try:
-                self._producer.produce(write.topic, write.value, write.key, headers=write.headers, **place)
-            except BufferError:
-                self._producer.poll(0.1)  # the local queue is full: let some of it go out
-            else:
-                return
+    def _hold(self, topic: str | None, *, on: bool) -> None:
+        self._known.clear()  # partitions may have been added
+        writes = [write for each in self._topics(topic) for write in drafts.hold(each, self._partitions(each), on=on)]
+        # one id for a group: of two who pause and resume at once, one wins whole
+        with self.writer(f"scheduler-hold-{self._settings.group_id}") as writer:
+            writer.apply(writes)

@@ -6,11 +6,13 @@ Everything that needs the time is given a `Clock`; nothing else in the project r
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import threading
+
+_1970 = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Clock(Protocol):
@@ -72,6 +74,6 @@ class Deadline:
 
 def rfc3339(instant_ms: int) -> str:
     """Write an instant in UTC, with milliseconds only where there are any: `2030-01-01T00:00:00Z`."""
-    moment = datetime.fromtimestamp(instant_ms / 1000, tz=UTC)
+    moment = _1970 + timedelta(milliseconds=instant_ms)
     timespec = "milliseconds" if instant_ms % 1000 else "seconds"
     return moment.isoformat(timespec=timespec).replace("+00:00", "Z")

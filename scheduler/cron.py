@@ -182,6 +182,11 @@ def _date_exists(days_of_month: int, months: int) -> bool:
 
 def _wrong_count(expression: str, tokens: list[tuple[str, int]]) -> RecurrenceError:
     wanted = len(_FIELDS)
+    for text, position in tokens if len(tokens) > wanted else ():
+        if text.startswith(",") or text.endswith(","):
+            return RecurrenceError(
+                f"a list that ends at {text!r}", position=position, hint="write lists without blanks, such as 1,2,3"
+            )
     if len(tokens) > wanted:
         return RecurrenceError(
             f"{len(tokens)} fields where there are {wanted}",
@@ -189,7 +194,7 @@ def _wrong_count(expression: str, tokens: list[tuple[str, int]]) -> RecurrenceEr
             hint=f"{_FIVE_FIELDS}; there are none for seconds or years, `@every 10s` is finer than a minute",
         )
     return RecurrenceError(
-        f"{len(tokens)} fields where there are {wanted}" if tokens else "the rule is empty",
+        f"{len(tokens)} field{'s' * (len(tokens) > 1)} where there are {wanted}" if tokens else "the rule is empty",
         position=len(expression),
         hint=_FIVE_FIELDS,
     )

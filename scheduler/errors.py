@@ -40,3 +40,11 @@ class BrokerUnavailableError(SchedulerError):
     """Kafka does not answer, or refuses; the message names the address."""
 
     exit_code = ExitCode.UNAVAILABLE
+
+
+class NotFoundError(SchedulerError):
+    """No schedule of that id is in force: it was never there, has fired or was cancelled."""
+
+
+class OvertakenError(SchedulerError):
+    """A schedule changed or fired while a change to it was being written; both stand in the log."""

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from scheduler import wire
 from scheduler.clock import rfc3339
+from scheduler.headers import read_headers
 from scheduler.instants import epoch_ms
 from scheduler.schedule import Outcome, display
 
 if TYPE_CHECKING:
     from confluent_kafka import Message
 
-    from scheduler.schedule import Header
 
 _WHOLE = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 
@@ -74,7 +74,7 @@ class Filter:
 def read_event(message: Message) -> HistoryEvent:
     """An event from a record; what the record does not say is None, `outcome` is then `unknown`."""
     try:
-        headers: list[Header] = message.headers() or []
+        headers = read_headers(message)
     except UnicodeDecodeError:
         headers = []
     said = {name: display(raw) for name, raw in headers if name.startswith(wire.PREFIX)}

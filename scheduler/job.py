@@ -13,12 +13,9 @@ from scheduler.errors import InputError
 
 Seconds = Annotated[float, Field(ge=0, le=365 * 86_400, allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1, max_length=249)]
-
-
 ExitCode = Annotated[int, Field(ge=0, le=255)]
 
 _KEPT = ConfigDict(extra="allow", strict=True, use_attribute_docstrings=True)
-
 
 Overlap = Literal["allow", "forbid", "replace"]
 """What becomes of a run whose job has an earlier run that has not ended: it runs beside it; it is skipped; the earlier
@@ -97,6 +94,8 @@ class Job(BaseModel):
     """How many there may be."""
     retry: Retry = Retry()
     """When a failed attempt is made again."""
+    user: Name | None = None
+    """Whom a crontab with a user column names; a worker runs everything as its own user."""
     run_id: str | None = None
     """The fire id of the first attempt; absent in a first run, whose message header has it."""
     intended_start: str | None = None

@@ -1,14 +1,30 @@
-"""What a scheduler replica counts, by Prometheus' conventions, on a registry that is passed in."""
+"""What a scheduler replica counts, by Prometheus' conventions, on a registry that is passed in.
+
+`docs/metrics.md` lists all of it. Labels have few values, never a schedule id.
+"""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from confluent_kafka import libversion
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    Info,
+    PlatformCollector,
+    ProcessCollector,
+)
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from scheduler import __version__
+from scheduler.broker.failures import Kind
+from scheduler.broker.observer import Observer
 from scheduler.engine.life import State
 from scheduler.runtime.metrics import SECONDS
 from scheduler.schedule import Outcome
@@ -30,13 +46,21 @@ EVENT_OF = {
     Outcome.REJECTED: "invalid",
     Outcome.UNDELIVERABLE: "undeliverable",
 }
+REBALANCES = ("assigned", "revoked", "lost")
+BATCHES = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000)
 
 
-class SchedulerMetrics:
-    """Told by the owners of partitions; labels have few values, never a schedule id."""
+class SchedulerMetrics(Observer):
+    """Told by the owners of partitions, by the group and by those who watch clock and topics."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+        Info("scheduler_build", "What runs here.", registry=registry).info(
+            {"version": __version__, "librdkafka": libversion()[0]}
+        )
         self.events = Counter(
             "kafka_scheduler_event", "What happened to schedules, in etf1's words.", ["type"], registry=registry
         )
@@ -54,16 +78,39 @@ class SchedulerMetrics:
             buckets=SECONDS[:14],
             registry=registry,
         )
+        self.batches = Histogram(
+            "scheduler_transaction_schedules",
+            "Schedules that one transaction settled.",
+            buckets=BATCHES,
+            registry=registry,
+        )
         self.failures = Counter(
             "scheduler_transaction_failures", "Transactions that did not end well.", ["kind"], registry=registry
         )
-        self.restore_seconds = Gauge(
-            "scheduler_restore_seconds",
-            "How long the last restore of a partition took.",
-            ["topic", "partition"],
+        for kind in Kind:
+            self.failures.labels(kind.value)
+        self.fences = Histogram(
+            "scheduler_fence_seconds",
+            "Until nobody else could write for a partition, all attempts together.",
+            buckets=SECONDS[3:15],
             registry=registry,
         )
-
+        self.fence_failures = Counter(
+            "scheduler_fence_failures",
+            "Attempts to fence that failed, and were followed by another.",
+            registry=registry,
+        )
+        self.rebalances = Counter(
+            "scheduler_rebalances", "What the group has said about partitions.", ["event"], registry=registry
+        )
+        for event in REBALANCES:
+            self.rebalances.labels(event)
+        self.added = Gauge(
+            "scheduler_schedules_topic_added_partitions",
+            "Partitions that a schedules topic was given since this replica started; keys have moved.",
+            ["topic"],
+            registry=registry,
+        )
         self.skew = Gauge(
             "scheduler_clock_skew_seconds",
             "This replica's clock less the brokers', when last measured; NaN before.",
@@ -74,6 +121,7 @@ class SchedulerMetrics:
     def settled(self, _place: Place, batch: Sequence[Settlement], seconds: float, *, running_since_ms: int) -> None:
         """A transaction is committed."""
         self.transactions.observe(seconds)
+        self.batches.observe(len(batch))
         observe = self.lateness.observe
         counts: dict[str, int] = {}
         for settlement in batch:
@@ -89,42 +137,69 @@ class SchedulerMetrics:
         for event, count in counts.items():
             self.events.labels(event).inc(count)
 
-    def restored(self, place: Place, _schedules: int, seconds: float) -> None:
-        """A partition fires from now on."""
-        self.restore_seconds.labels(place.topic, str(place.partition)).set(seconds)
+    def fenced(self, _place: Place, seconds: float) -> None:
+        """Nobody else can write for the partition any more."""
+        self.fences.observe(seconds)
 
-    def failed(self, _place: Place, kind: str) -> None:
+    def not_fenced(self, _place: Place) -> None:
+        """An attempt to fence has failed."""
+        self.fence_failures.inc()
+
+    def failed(self, _place: Place, kind: Kind) -> None:
         """A transaction did not end well."""
-        self.failures.labels(kind).inc()
+        self.failures.labels(kind.value).inc()
 
     def accepted(self, _place: Place, schedules: int) -> None:
         """So many more versions were found sound."""
         self.events.labels(PLANNED).inc(schedules)
 
+    def rebalanced(self, event: str) -> None:
+        """The group has given this replica partitions or taken some away."""
+        self.rebalances.labels(event).inc()
+
+    def partitions_added(self, topic: str, count: int) -> None:
+        """A schedules topic has so many more partitions than at the start."""
+        self.added.labels(topic).set(count)
+
 
 class PartitionCollector(Collector):
-    """Gauges of the partitions that this replica owns, read when asked for."""
+    """Gauges of the partitions that this replica owns, read when asked for; of others nothing is said."""
 
-    def __init__(self, standings: Callable[[], Mapping[tuple[str, int], Standing]]) -> None:
+    def __init__(
+        self,
+        standings: Callable[[], Mapping[tuple[str, int], Standing]],
+        lags: Callable[[], Mapping[tuple[str, int], int]],
+    ) -> None:
         self._standings = standings
+        self._lags = lags
 
     def collect(self) -> Iterator[Metric]:
         """One sample a partition."""
-        labels = ["topic", "partition"]
-        pending = GaugeMetricFamily("scheduler_pending_schedules", "Schedules in force.", labels=labels)
-        overdue = GaugeMetricFamily("scheduler_overdue_schedules", "Due and not yet fired.", labels=labels)
-        next_due = GaugeMetricFamily(
-            "scheduler_next_due_timestamp_seconds", "When the next schedule is due; absent without one.", labels=labels
-        )
-        state = GaugeMetricFamily(
-            "scheduler_partition_state", "1 for the state that the partition is in.", labels=[*labels, "state"]
-        )
-        for (topic, partition), standing in self._standings().items():
-            place = [topic, str(partition)]
+        pending = _gauge("pending_schedules", "Schedules in force, paused ones included.")
+        overdue = _gauge("overdue_schedules", "Due and not yet taken up.")
+        postponed = _gauge("postponed_schedules", "Due, and waiting for their target.")
+        next_due = _gauge("next_due_timestamp_seconds", "When the next schedule is due; absent without one.")
+        paused = _gauge("partition_paused", "1 where nothing fires because the partition is paused.")
+        state = _gauge("partition_state", "1 for the state that the partition is in.", "state")
+        restore = _gauge("restore_seconds", "How long the last restore took; absent until it is over.")
+        lag = _gauge("consumer_lag_records", "Records that stand in the partition and are not applied yet.")
+        lags = self._lags()
+        for key, standing in self._standings().items():
+            place = [key[0], str(key[1])]
             pending.add_metric(place, standing.pending)
             overdue.add_metric(place, standing.overdue)
+            postponed.add_metric(place, standing.postponed)
+            paused.add_metric(place, standing.paused)
+            for each in State:
+                state.add_metric([*place, each.value], each is standing.state)
             if standing.next_due_ms is not None:
                 next_due.add_metric(place, standing.next_due_ms / 1000)
-            for each in State:
-                state.add_metric([*place, each.value], float(each is standing.state))
-        yield from (pending, overdue, next_due, state)
+            if standing.restore_seconds is not None:
+                restore.add_metric(place, standing.restore_seconds)
+            if key in lags:
+                lag.add_metric(place, lags[key])
+        yield from (pending, overdue, postponed, next_due, paused, state, restore, lag)
+
+
+def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"scheduler_{name}", text, labels=["topic", "partition", *labels])

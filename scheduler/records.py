@@ -31,3 +31,30 @@ class Stored:
     topic: str
     partition: int
     schedule: Schedule
+    partition_paused: bool = False
+    """Whether a record of `PAUSE_KEY` holds everything in that partition."""
+    read_to: int = field(default=-1, compare=False)
+    """How far the partition was read when it was found; what changed it since stands at that offset or later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A record that Kafka has acknowledged, and where it stands."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    timestamp_ms: int
+    """Its Kafka timestamp, Unix ms: a delay counts from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One record of a key on a schedules topic, in words."""
+
+    partition: int
+    offset: int
+    timestamp_ms: int
+    what: str
+    in_force: bool

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
 from functools import lru_cache
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 from zoneinfo import ZoneInfo, available_timezones
 
 from scheduler.cron import MACROS, RecurrenceError, parse_fields
@@ -38,6 +38,10 @@ class Rule(Protocol):
     @property
     def timezone(self) -> str:
         """The IANA name of the zone whose wall clock the rule follows."""
+
+    @property
+    def shift_ms(self) -> int:
+        """By how much each occurrence is later than the expression says."""
 
     def next_after(self, instant_ms: int, anchor_ms: int) -> int | None:
         """Return the first occurrence strictly later than the instant.
@@ -130,6 +134,7 @@ class EveryRule:
     text: str
     timezone: str
     period_ms: int
+    shift_ms: ClassVar[int] = 0
 
     def next_after(self, instant_ms: int, anchor_ms: int) -> int | None:
         """See `Rule`."""
@@ -166,6 +171,7 @@ class CronRule:
     text: str
     timezone: str
     calendar: CronCalendar
+    shift_ms: ClassVar[int] = 0
 
     def next_after(self, instant_ms: int, anchor_ms: int) -> int | None:  # noqa: ARG002 - only a period has an anchor
         """See `Rule`."""

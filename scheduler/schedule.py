@@ -52,8 +52,10 @@ class Reason(StrEnum):
     BAD_TOMBSTONE = "bad-target-tombstone"
     BAD_CRON = "bad-cron"
     BAD_TIMEZONE = "bad-timezone"
+    BAD_SHIFT = "bad-shift"
     BAD_MISFIRE = "bad-misfire"
     BAD_PAUSED = "bad-paused"
+    BAD_CONTINUES = "bad-continues"
     BAD_REPLACES = "bad-replaces"
     UNKNOWN_TOPIC = "unknown-target-topic"
     UNKNOWN_PARTITION = "unknown-target-partition"
@@ -96,6 +98,8 @@ class Schedule:
     """Whether the target gets a null instead of the payload: a tombstone there."""
     paused: bool = False
     """Whether it waits, whatever its due time, until a version that is not paused replaces it."""
+    continues: bool = False
+    """Whether the version that it replaces says when it is due next, and whether it is paused."""
 
     @property
     def schedule_id(self) -> str:

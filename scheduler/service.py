@@ -11,25 +11,34 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 
+from scheduler.api.identity import client_id
 from scheduler.api.server import ApiServer
 from scheduler.broker.checks import wait_for_topics
 from scheduler.broker.cluster import Cluster
+from scheduler.broker.courier import Courier
+from scheduler.broker.deliveries import Deliveries
+from scheduler.broker.gateway import Gateway
+from scheduler.broker.observer import Observer, Observers
 from scheduler.broker.owner import Owner
 from scheduler.broker.publisher import Publisher
 from scheduler.broker.skew import SkewMeter
 from scheduler.broker.subscriber import Subscriber
 from scheduler.broker.targets import Targets
+from scheduler.broker.watch import TopicWatch
 from scheduler.clock import Clock, SystemClock
 from scheduler.engine.settlement import Place
 from scheduler.engine.targets import TargetPolicy
 from scheduler.metrics import PartitionCollector, SchedulerMetrics
-from scheduler.runtime.kafka import consumer_conf, transactional_conf
+from scheduler.runtime.kafka import check_target, consumer_conf, courier_conf, transactional_conf
 from scheduler.runtime.logs import fields
 from scheduler.runtime.metrics import MetricsServer
+from scheduler.tracing import open_tracing
 
 if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
+
     from scheduler.broker.owner import Standing
-    from scheduler.runtime.settings import Settings
+    from scheduler.runtime.settings import Address, Settings
 
 log = logging.getLogger("scheduler")
 
@@ -41,26 +50,48 @@ as long, for it walks millions of live schedules over and over and finds nothing
 class Scheduler:
     """One replica. `start` returns at once; `close` hands over and returns when everything is stopped."""
 
-    def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self, settings: Settings, *, clock: Clock | None = None, tracer_provider: TracerProvider | None = None
+    ) -> None:
+        """Connect to nothing yet.
+
+        Args:
+            settings: `Settings.load()` reads them from the environment.
+            clock: the machine's, unless a test knows better.
+            tracer_provider: of a program that has OpenTelemetry already; it wins over `OTEL_TRACES_EXPORTER`, and
+                remains the program's to shut down.
+
+        Raises:
+            ConfigurationError: OpenTelemetry is asked for and not installed.
+        """
         self._settings = settings
         self._clock = clock or SystemClock()
         self.registry = CollectorRegistry()
         self._metrics = SchedulerMetrics(self.registry)
+        self._tracing = open_tracing(settings) if tracer_provider is None else None
+        self._observer = self._observe(tracer_provider or self._tracing)
         self._client_id = f"scheduler-{socket.gethostname()}-{os.getpid()}"
         self._cluster = Cluster(settings, self._client_id)
-        policy = TargetPolicy(
+        self.policy = TargetPolicy(
             frozenset(settings.schedules_topics), settings.history_topic, frozenset(settings.allowed_targets)
         )
-        self._targets = Targets(policy, self._cluster, self._clock)
+        check_target(settings)
+        self._elsewhere = bool(settings.target_bootstrap_servers)
+        targets = Cluster(settings, self._client_id, elsewhere=True) if self._elsewhere else self._cluster
+        self._targets = Targets(self.policy, targets, self._clock)
         self._skew = SkewMeter(self._cluster, settings.history_topic, self._clock, self._metrics.skew.set)
+        self._watch = TopicWatch(self._cluster, settings.schedules_topics, self._clock, self._metrics.partitions_added)
+        self.kafka = Gateway(settings, self._cluster, self._client_id, self._clock)
+        self._consumer_conf = consumer_conf(settings, self._client_id, settings.group_id)
         self._subscriber = Subscriber(
-            consumer_conf(settings, self._client_id, settings.group_id),
+            self._consumer_conf,
             settings.schedules_topics,
             self._make_owner,
             lambda topic, partition: self._cluster.owner(settings.group_id, topic, partition),
+            self._rebalanced,
             self._clock,
         )
-        self.registry.register(PartitionCollector(self.standings))
+        self.registry.register(PartitionCollector(self.standings, lambda: self._subscriber.lags))
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._main, name="reader", daemon=True)
         self._api: ApiServer | None = None
@@ -85,7 +116,29 @@ class Scheduler:
             self._metrics_server = MetricsServer(self.registry, address)
         if (address := self._settings.server_address) is not None:
             self._api = ApiServer(self, address)
+            # the other replicas read there where to ask this one
+            self._consumer_conf["client.id"] = client_id(self._api.advertised)
         self._thread.start()
+
+    @property
+    def clock(self) -> Clock:
+        """Its clock."""
+        return self._clock
+
+    @property
+    def client_id(self) -> str:
+        """What it calls itself in the group."""
+        return str(self._consumer_conf["client.id"])
+
+    @property
+    def member_id(self) -> str | None:
+        """Its name in the group; None before it has joined."""
+        return self._subscriber.member_id
+
+    @property
+    def api_address(self) -> Address | None:
+        """Where its API is served; None while it is not."""
+        return None if self._api is None else self._api.address
 
     @property
     def joined(self) -> bool:
@@ -109,7 +162,10 @@ class Scheduler:
             self._api.close()
         if self._metrics_server is not None:
             self._metrics_server.close()
+        self.kafka.close()
         self._api = self._metrics_server = None
+        if self._tracing is not None:
+            self._tracing.shutdown()  # exports what it still has
 
     def _main(self) -> None:
         try:
@@ -120,25 +176,53 @@ class Scheduler:
                 "started",
                 extra=fields(group=self._settings.group_id, topics=",".join(self._settings.schedules_topics)),
             )
-            threading.Thread(target=self._skew.run, args=(self._stop,), name="skew", daemon=True).start()
+            watches = ((self._skew.run, "skew"), (self._watch.run, "watch"), (self._targets.watch, "targets"))
+            for watch, name in watches:
+                threading.Thread(target=watch, args=(self._stop,), name=name, daemon=True).start()
             self._subscriber.run(self._stop)
         except Exception as error:  # noqa: BLE001 - handed to whoever waits for `ended`
             self.failure = error
         finally:
             self.ended.set()
 
+    def _observe(self, tracer_provider: TracerProvider | None) -> Observer:
+        if tracer_provider is None:
+            return self._metrics
+        from scheduler.broker.spans import FiringSpans  # noqa: PLC0415 - needs a library that is an extra
+
+        return Observers(self._metrics, FiringSpans(tracer_provider))
+
+    def _rebalanced(self, event: str) -> None:
+        self._metrics.rebalanced(event)
+        self._watch.look()
+
     def _make_owner(self, topic: str, partition: int) -> Owner:
         settings = self._settings
         name = f"{settings.group_id}-{topic}-{partition}"
-        return Owner(
-            Place(topic, partition, settings.history_topic, settings.dead_letter_topic),
-            Publisher(transactional_conf(settings, self._client_id, name), self._clock),
+        place = Place(topic, partition, settings.history_topic, settings.dead_letter_topic)
+
+        def is_ours() -> bool:
+            return self._subscriber.is_ours(topic, partition)
+
+        deliveries = Deliveries(
+            place,
             self._targets,
-            lambda: self._cluster.high_watermark(topic, partition),
-            lambda: self._subscriber.is_ours(topic, partition),
             self._clock,
-            self._metrics,
+            self._observer,
+            grace_ms=settings.target_grace,
+            courier=Courier(courier_conf(settings, self._client_id), self._clock) if self._elsewhere else None,
+            is_ours=is_ours,
+            # nobody else has it before the group has missed our heartbeats for as long as a session
+            proof_seconds=settings.session_timeout / 2000,
+        )
+        return Owner(
+            place,
+            Publisher(transactional_conf(settings, self._client_id, name), self._clock),
+            deliveries,
+            lambda: self._cluster.high_watermark(topic, partition),
+            is_ours,
+            self._clock,
+            self._observer,
             self._skew.committed,
             since_delta=settings.since_delta,
-            target_grace_ms=settings.target_grace,
         )

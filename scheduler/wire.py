@@ -10,7 +10,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from scheduler.durations import parse_duration
+from scheduler.durations import format_duration, parse_duration
 from scheduler.instants import LATEST_MS, epoch_ms, format_epoch, parse_instant
 from scheduler.recurrence import RecurrenceError, parse_rule
 from scheduler.schedule import (
@@ -25,6 +25,7 @@ from scheduler.schedule import (
     Schedule,
     fire_id,
 )
+from scheduler.shifted import shifted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,9 +42,11 @@ TARGET_PARTITION = "scheduler-target-partition"
 TARGET_TOMBSTONE = "scheduler-target-tombstone"
 CRON = "scheduler-cron"
 TIMEZONE = "scheduler-timezone"
+SHIFT = "scheduler-shift"
 MISFIRE = "scheduler-misfire"
 MISFIRE_GRACE = "scheduler-misfire-grace"
 PAUSED = "scheduler-paused"
+CONTINUES = "scheduler-continues"
 REPLACES = "scheduler-replaces"
 TIMESTAMP = "scheduler-timestamp"
 KEY = "scheduler-key"
@@ -65,9 +68,11 @@ STATED = frozenset(
         TARGET_TOMBSTONE,
         CRON,
         TIMEZONE,
+        SHIFT,
         MISFIRE,
         MISFIRE_GRACE,
         PAUSED,
+        CONTINUES,
         REPLACES,
     }
 )
@@ -76,6 +81,7 @@ REPORTED = frozenset({TIMESTAMP, KEY, TOPIC, FIRE_ID, OUTCOME, REASON, REASON_DE
 """What the scheduler adds to what it writes; on a schedule record they say nothing and are dropped,
 so that a consumer may send a fired message back with all its headers."""
 
+BARE_DETAIL = 200
 DEFAULT_RECURRING_GRACE_MS = 60_000
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
 _WHOLE = re.compile(r"[0-9]{1,18}", re.ASCII)
@@ -156,6 +162,7 @@ def _schedule(key: bytes, value: bytes, headers: Sequence[Header], timestamp_ms:
         replaces=_offset(stated[REPLACES]) if REPLACES in stated else None,
         delivers_null=TARGET_TOMBSTONE in stated and _flag(stated, TARGET_TOMBSTONE, Reason.BAD_TOMBSTONE),
         paused=PAUSED in stated and _flag(stated, PAUSED, Reason.BAD_PAUSED),
+        continues=_continues(stated),
     )
 
 
@@ -174,6 +181,15 @@ def _flag(stated: dict[str, bytes | None], name: str, reason: Reason) -> bool:
     if text not in ("true", "false"):
         raise _RejectedError(reason, f"{name}: {text[:40]!r} is neither true nor false")
     return text == "true"
+
+
+def _continues(stated: dict[str, bytes | None]) -> bool:
+    if CONTINUES not in stated:
+        return False
+    continues = _flag(stated, CONTINUES, Reason.BAD_CONTINUES)
+    if continues and (CRON not in stated or EPOCH not in stated):
+        raise _RejectedError(Reason.BAD_CONTINUES, f"{CONTINUES} is for a schedule with {CRON} and {EPOCH}")
+    return continues
 
 
 def _due(stated: dict[str, bytes | None], rule: Rule | None, timestamp_ms: int) -> int:
@@ -238,14 +254,24 @@ def _rule(stated: dict[str, bytes | None]) -> Rule | None:
     if CRON not in stated:
         if TIMEZONE in stated:
             raise _RejectedError(Reason.BAD_TIMEZONE, f"{TIMEZONE} without {CRON}")
+        if SHIFT in stated:
+            raise _RejectedError(Reason.BAD_SHIFT, f"{SHIFT} without {CRON}")
         return None
     expression = _text(stated, CRON, Reason.BAD_CRON)
     timezone = _text(stated, TIMEZONE, Reason.BAD_TIMEZONE) if TIMEZONE in stated else "UTC"
     try:
-        return parse_rule(expression, timezone)
+        rule = parse_rule(expression, timezone)
     except RecurrenceError as error:
         _check_timezone(timezone)
         raise _RejectedError(Reason.BAD_CRON, f"{CRON}: {error}") from None
+    return _shifted(rule, stated) if SHIFT in stated else rule
+
+
+def _shifted(rule: Rule, stated: dict[str, bytes | None]) -> Rule:
+    try:
+        return shifted(rule, parse_duration(_text(stated, SHIFT, Reason.BAD_SHIFT)))
+    except ValueError as error:
+        raise _RejectedError(Reason.BAD_SHIFT, f"{SHIFT}: {error}") from None
 
 
 def _check_timezone(timezone: str) -> None:
@@ -292,7 +318,7 @@ def _said_of(schedule: Schedule, topic: str, due_ms: int) -> tuple[Header, ...]:
 
 def _lasting(schedule: Schedule) -> list[Header]:
     """The schedule's own headers without those of one version: its due time, and what it replaced."""
-    return [header for header in schedule.own_headers if header[0] not in (EPOCH, AT, DELAY, REPLACES)]
+    return [header for header in schedule.own_headers if header[0] not in (EPOCH, AT, DELAY, REPLACES, CONTINUES)]
 
 
 def fired_headers(schedule: Schedule, topic: str, due_ms: int) -> list[Header]:
@@ -336,6 +362,18 @@ def rejected_headers(rejected: Rejected, topic: str) -> list[Header]:
     return _with_reason(headers, rejected.reason, rejected.detail)
 
 
+def bare_headers(
+    subject: Schedule | Rejected, due_ms: int, outcome: Outcome, reason: str | None, detail: str | None
+) -> list[Header]:
+    """Headers of a history record that can hold nothing of what the customer chose but the key."""
+    headers: list[Header] = [(OUTCOME, outcome.value.encode())]
+    if isinstance(subject, Rejected):
+        reason, detail = subject.reason, subject.detail
+    else:
+        headers = [(TARGET_TOPIC, subject.target_topic.encode()), (EPOCH, format_epoch(due_ms)), *headers]
+    return _with_reason(headers, reason, None if detail is None else detail[:BARE_DETAIL])
+
+
 def _with_reason(headers: list[Header], reason: str | None, detail: str | None) -> list[Header]:
     if reason is not None:
         headers.append((REASON, reason.encode()))
@@ -365,18 +403,28 @@ def successor_headers(schedule: Schedule, due_ms: int, replaces: int) -> list[He
 def restated(
     schedule: Schedule, *, due_ms: int | None = None, rule: Rule | None = None, paused: bool | None = None
 ) -> Schedule:
-    """The same version with another due time, another rule, paused or not; what is None stays as it is."""
+    """The same version with another due time, another rule, paused or not; what is None stays as it is.
+
+    A one-shot that becomes recurring can no longer `fire` however late; it gets the default of recurring ones.
+    """
     now = replace(
         schedule,
         due_ms=schedule.due_ms if due_ms is None else due_ms,
         rule=schedule.rule if rule is None else rule,
         paused=schedule.paused if paused is None else paused,
     )
-    changed = (EPOCH, AT, DELAY, PAUSED) if rule is None else (EPOCH, AT, DELAY, PAUSED, CRON, TIMEZONE)
+    changed = (EPOCH, AT, DELAY, PAUSED) if rule is None else (EPOCH, AT, DELAY, PAUSED, CRON, TIMEZONE, SHIFT)
     now.own_headers = [header for header in schedule.own_headers if header[0] not in changed]
+    if rule is not None and now.misfire is Misfire.FIRE:
+        now.misfire = Misfire.ONCE
+        now.own_headers = [header for header in now.own_headers if header[0] != MISFIRE]
+    if rule is not None and now.grace_ms is None:
+        now.grace_ms = DEFAULT_RECURRING_GRACE_MS
     now.own_headers.append((EPOCH, format_epoch(now.due_ms)))
     if rule is not None:
         now.own_headers += [(CRON, rule.text.encode()), (TIMEZONE, rule.timezone.encode())]
+        if rule.shift_ms:
+            now.own_headers.append((SHIFT, format_duration(rule.shift_ms).encode()))
     if now.paused:
         now.own_headers.append((PAUSED, b"true"))
     return now
@@ -392,6 +440,7 @@ def schedule_headers(
     target_tombstone: bool = False,
     cron: str | None = None,
     timezone: str | None = None,
+    shift_ms: int = 0,
     misfire: Misfire | None = None,
     misfire_grace: str | None = None,
     paused: bool = False,
@@ -407,6 +456,7 @@ def schedule_headers(
         (TARGET_TOMBSTONE, b"true" if target_tombstone else None),
         (CRON, None if cron is None else cron.encode()),
         (TIMEZONE, None if timezone is None else timezone.encode()),
+        (SHIFT, format_duration(shift_ms).encode() if shift_ms else None),
         (MISFIRE, None if misfire is None else misfire.value.encode()),
         (MISFIRE_GRACE, None if misfire_grace is None else misfire_grace.encode()),
         (PAUSED, b"true" if paused else None),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from scheduler import wire
 from scheduler.clock import rfc3339
 from scheduler.errors import InputError
+from scheduler.headers import read_headers
 from scheduler.instants import LATEST_MS, epoch_ms, parse_instant
 from scheduler.job import Job
 from scheduler.schedule import display
@@ -123,10 +124,9 @@ def _run(source: Source, value: bytes | None, headers: list[Header], timestamp_m
 
 def _headers(message: Message) -> list[Header]:
     try:
-        found = message.headers() or []
+        return read_headers(message)
     except UnicodeDecodeError as error:
         raise InputError(f"a header's name is not UTF-8: {error}") from None
-    return [(name, raw.encode() if isinstance(raw, str) else raw) for name, raw in found]
 
 
 def _instant(raw: bytes | None) -> int:

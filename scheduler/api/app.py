@@ -1,81 +1,97 @@
-"""What a replica answers over HTTP; `/info` and `/schedules` are etf1's, so that its admin can read them."""
+"""The application of one replica: etf1's routes, `/api/v1`, their document and page, and the guard in front."""
 
 from __future__ import annotations
 
-import base64
-import socket
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI, Response, status
+from fastapi_offline import FastAPIOffline
 
-from scheduler.engine.life import State
-from scheduler.schedule import display
+from scheduler import __version__
+from scheduler.api import etf1, problems, v1
+from scheduler.api.desk import Desk
+from scheduler.api.directory import Directory
+from scheduler.api.fleet import Fleet
+from scheduler.api.guard import Guard, Rules
+from scheduler.api.local import Local
+from scheduler.api.peers import Peers
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import httpx
+    from fastapi import FastAPI
+
     from scheduler.api.replica import Replica
-    from scheduler.schedule import Schedule
+    from scheduler.runtime.settings import Address
+
+_ABOUT = """Schedules in force: look for them, write them, change them. Any replica answers for all of them.
+
+Errors are problem documents (RFC 9457). Changes need `API_TOKEN`, or come from this machine where there is none."""
 
 
-def make_app(scheduler: Replica, address: str) -> FastAPI:
-    """The routes of one replica."""
-    app = FastAPI(title="Kafka scheduler", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
-    settings = scheduler.settings
+def make_app(
+    replica: Replica,
+    address: Address,
+    advertised: Address,
+    *,
+    loopback: bool,
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> FastAPI:
+    """The routes of one replica.
 
-    @app.get("/liveness")
-    def liveness() -> dict[str, str]:
-        """The process answers."""
-        return {"status": "alive"}
+    Args:
+        replica: whose they are.
+        address: where they are served.
+        advertised: where other replicas find them.
+        loopback: whether only this machine can reach them.
+        transport: how other replicas are reached; over the network without it.
+    """
+    settings = replica.settings
+    local = Local(replica)
+    peers = Peers(settings, str(advertised), transport)
+    fleet = Fleet(replica, str(advertised), local, Directory(replica), peers)
 
-    @app.get("/readiness")
-    def readiness(response: Response) -> dict[str, Any]:
-        """Every partition that this replica owns is restored; 503 until then, and before it has joined."""
-        states = {f"{topic}/{partition}": s.state.value for (topic, partition), s in scheduler.standings().items()}
-        ready = scheduler.joined and all(state == State.RUNNING for state in states.values())
-        if not ready:
-            response.status_code = status.HTTP_503_SERVICE_UNAVAILABLE
-        return {"ready": ready, "partitions": states}
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await peers.close()
 
-    @app.get("/info")
-    def info() -> dict[str, Any]:
-        """Who this replica is and what it reads."""
-        hostname = socket.gethostname()
-        return {
-            "hostname": hostname,
-            "address": _addresses(hostname),
-            "server_address": address,
-            "kafka": {
-                "bootstrap_servers": settings.bootstrap_servers,
-                "topics": settings.schedules_topics,
-                "history_topic": settings.history_topic,
-            },
-        }
-
-    @app.get("/schedules")
-    def schedules() -> list[dict[str, Any]]:
-        """What is pending in the partitions of this replica."""
-        return [
-            _shown(topic, schedule)
-            for (topic, _), owner in scheduler.owners().items()
-            for schedule in owner.engine.pending
-        ]
-
+    app = FastAPIOffline(
+        title="Kafka scheduler",
+        version=__version__,
+        description=_ABOUT,
+        redoc_url=None,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        static_url="/docs/static",
+    )
+    problems.install(app)
+    app.include_router(etf1.routes(replica, str(address)))
+    app.include_router(v1.routes(replica, Desk(replica, local, fleet), fleet))
+    app.openapi = _document(app)  # type: ignore[method-assign]  # FastAPI's own way to amend the document
+    names = frozenset({address.host, advertised.host})
+    app.add_middleware(Guard, rules=Rules(settings.api_token.get_secret_value(), loopback=loopback, names=names))
     return app
 
 
-def _shown(topic: str, schedule: Schedule) -> dict[str, Any]:
-    return {
-        "id": schedule.schedule_id,
-        "epoch": schedule.due_ms // 1000,
-        "timestamp": schedule.timestamp_ms // 1000,
-        "topic": topic,
-        "target-topic": schedule.target_topic,
-        "target-key": display(schedule.target_key),
-        "value": base64.b64encode(schedule.value).decode("ascii"),
-    }
+def _document(app: FastAPI) -> Any:
+    made = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            _name_problems(made())
+        return made()
+
+    return openapi
 
 
-def _addresses(hostname: str) -> list[str]:
-    try:
-        return sorted({str(entry[4][0]) for entry in socket.getaddrinfo(hostname, None)})
-    except OSError:
-        return []  # a host that cannot resolve itself has no address to show
+def _name_problems(document: dict[str, Any]) -> None:
+    """Every error is a problem document, which FastAPI cannot be told."""
+    for path in document["paths"].values():
+        for operation in path.values():
+            for answer in operation["responses"].values():
+                content = answer.get("content", {})
+                schema = content.get("application/json", {}).get("schema", {})
+                if schema.get("$ref") == "#/components/schemas/Problem":
+                    content[problems.MEDIA_TYPE] = content.pop("application/json")

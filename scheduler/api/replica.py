@@ -7,8 +7,38 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from scheduler.broker.owner import Owner, Standing
+    from scheduler.broker.cluster import Member
+    from scheduler.broker.gateway import Written
+    from scheduler.broker.owner import Standing
+    from scheduler.broker.requests import Requests
+    from scheduler.clock import Clock
+    from scheduler.engine.partition import PartitionEngine
+    from scheduler.engine.targets import TargetPolicy
+    from scheduler.records import Write
     from scheduler.runtime.settings import Settings
+
+
+class Partition(Protocol):
+    """A partition of this replica; its engine is its own thread's, `requests` are for the others."""
+
+    standing: Standing
+    read_to: int
+    requests: Requests
+
+    @property
+    def engine(self) -> PartitionEngine:
+        """Only its pending versions are looked at from outside, all at once, for `/schedules`."""
+        ...
+
+
+class Kafka(Protocol):
+    """See `scheduler.broker.gateway.Gateway`; every method waits for Kafka."""
+
+    def members(self) -> list[Member] | None: ...  # noqa: D102
+    def partitions(self, topic: str) -> int: ...  # noqa: D102
+    def end(self, topic: str, partition: int) -> int: ...  # noqa: D102
+    def append(self, write: Write) -> Written: ...  # noqa: D102
+    def hold(self, partitions: Mapping[str, int], *, on: bool) -> None: ...  # noqa: D102
 
 
 class Replica(Protocol):
@@ -20,14 +50,39 @@ class Replica(Protocol):
         ...
 
     @property
+    def clock(self) -> Clock:
+        """Its clock."""
+        ...
+
+    @property
+    def policy(self) -> TargetPolicy:
+        """Which topics it fires to."""
+        ...
+
+    @property
+    def kafka(self) -> Kafka:
+        """What it can ask of Kafka."""
+        ...
+
+    @property
     def joined(self) -> bool:
         """Whether the group has told it which partitions it has."""
+        ...
+
+    @property
+    def member_id(self) -> str | None:
+        """Its name in the group; None before it has joined."""
+        ...
+
+    @property
+    def client_id(self) -> str:
+        """What it calls itself in the group."""
         ...
 
     def standings(self) -> Mapping[tuple[str, int], Standing]:
         """Where each of its partitions stands, by topic and number."""
         ...
 
-    def owners(self) -> Mapping[tuple[str, int], Owner]:
+    def owners(self) -> Mapping[tuple[str, int], Partition]:
         """Its partitions, by topic and number."""
         ...

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AclOperation, AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
 
-from scheduler.runtime.kafka import common_conf
+from scheduler.runtime.kafka import common_conf, courier_conf
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from concurrent.futures import Future
+
+    from confluent_kafka.admin import TopicMetadata
 
     from scheduler.runtime.settings import Settings
     from scheduler.topics import TopicSpec
@@ -23,11 +26,26 @@ ELECTION_TRIES = 50
 _NO_LEADER = {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE}
 
 
-class Cluster:
-    """An admin connection; every method raises `KafkaException` where the cluster does not answer."""
+class Member(NamedTuple):
+    """A member of a consumer group, and what is assigned to it."""
 
-    def __init__(self, settings: Settings, client_id: str) -> None:
-        self._admin = AdminClient(common_conf(settings, client_id))
+    member_id: str
+    client_id: str
+    partitions: frozenset[tuple[str, int]]
+
+
+class Cluster:
+    """An admin connection; every method raises `KafkaException` where the cluster does not answer.
+
+    Args:
+        settings: where it is.
+        client_id: who asks.
+        elsewhere: the cluster of TARGET_BOOTSTRAP_SERVERS rather than that of the schedules.
+    """
+
+    def __init__(self, settings: Settings, client_id: str, *, elsewhere: bool = False) -> None:
+        # the properties of the producer that will deliver there: what it would refuse is refused at the start
+        self._admin = AdminClient((courier_conf if elsewhere else common_conf)(settings, client_id))
 
     def topics(self, seconds: float = REQUEST_SECONDS) -> dict[str, int]:
         """Every topic and its number of partitions."""
@@ -37,38 +55,61 @@ class Cluster:
             if topic.error is None
         }
 
-    @property
+    @cached_property
     def embedded(self) -> bool:
         """Whether it is the client's own mock cluster, which knows no settings and no groups to describe."""
         return str(self._admin.list_topics(timeout=REQUEST_SECONDS).cluster_id).startswith("mockCluster")
 
-    def partitions(self, topic: str) -> int | None:
+    def partitions(self, topic: str, seconds: float = REQUEST_SECONDS) -> int | None:
         """How many partitions a topic has; None where there is none of that name.
 
         A broker that creates topics on first use does so now.
         """
-        found = self._admin.list_topics(topic, timeout=REQUEST_SECONDS).topics[topic]
+        found = self._metadata(topic, seconds)
+        return None if found is None else len(found.partitions)
+
+    def _metadata(self, topic: str, seconds: float) -> TopicMetadata | None:
+        found = self._admin.list_topics(topic, timeout=seconds).topics[topic]
         if found.error is None:
-            return len(found.partitions)
+            return found
         if found.error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_EXCEPTION):
             return None
         raise KafkaException(found.error)
 
-    def ailment(self, topic: str) -> str | None:
-        """Why an existing topic cannot be written to now, as far as its metadata tells; None where it can."""
-        partitions = self._admin.list_topics(topic, timeout=REQUEST_SECONDS).topics[topic].partitions
-        leaderless = sorted(number for number, each in partitions.items() if each.leader < 0)
+    def ailment(self, topic: str, seconds: float = REQUEST_SECONDS) -> str | None:
+        """Why a topic cannot take anything now, as far as its metadata tells; None where it can."""
+        found = self._metadata(topic, seconds)
+        if found is None:
+            return f"the topic {topic} does not exist"
+        partitions = found.partitions.values()
+        leaderless = [str(each.id) for each in partitions if each.leader < 0]
         if leaderless:
-            return f"{topic}: no leader for partition {', '.join(map(str, leaderless))}"
-        needed = self._min_in_sync(topic)
-        short = sorted(number for number, each in partitions.items() if len(each.isrs) < needed)
+            return f"{topic}: no leader for partition {', '.join(leaderless)}"
+        short = [each for each in partitions if len(each.isrs) < len(each.replicas)]
+        needed = self._min_in_sync(topic, seconds) if short else 0
+        # a broker asks for no more replicas in sync than there are
+        short = [each for each in short if len(each.isrs) < min(needed, len(each.replicas))]
         if short:
-            return f"{topic}: fewer than {needed} replicas in sync for partition {', '.join(map(str, short))}"
+            where = ", ".join(str(each.id) for each in short)
+            return f"{topic}: fewer than {needed} replicas in sync for partition {where}"
         return None
 
-    def _min_in_sync(self, topic: str) -> int:
+    def may_write(self, topic: str, seconds: float = REQUEST_SECONDS) -> bool:
+        """Whether we have the right to write to a topic; also where the cluster does not tell."""
+        if self.embedded:
+            return True
+        answers = self._admin.describe_topics(
+            TopicCollection([topic]), include_authorized_operations=True, request_timeout=seconds
+        )
         try:
-            return int(self.config(topic).get("min.insync.replicas", "1"))
+            allowed = _result(answers[topic]).authorized_operations
+        except KafkaException as error:
+            return bool(error.args[0].code() != KafkaError.TOPIC_AUTHORIZATION_FAILED)
+        return not allowed or AclOperation.WRITE in allowed
+
+    def _min_in_sync(self, topic: str, seconds: float) -> int:
+        try:
+            return int(self.config(topic, seconds).get("min.insync.replicas", "1"))
         except KafkaException:
             return 1  # describing it is a right of its own, which a scheduler may lack
 
@@ -111,12 +152,22 @@ class Cluster:
 
     def owner(self, group: str, topic: str, partition: int) -> str | None:
         """The member id to which the group's coordinator has assigned the partition."""
+        return next((each.member_id for each in self.members(group) if (topic, partition) in each.partitions), None)
+
+    def members(self, group: str) -> list[Member]:
+        """Who is in the group, as its coordinator sees it; nothing is assigned while it rebalances."""
         answer = self._admin.describe_consumer_groups([group], request_timeout=REQUEST_SECONDS)[group]
-        for member in _result(answer).members:
-            assigned = member.assignment.topic_partitions if member.assignment else []
-            if any(place.topic == topic and place.partition == partition for place in assigned):
-                return str(member.member_id)
-        return None
+        return [
+            Member(
+                str(member.member_id),
+                str(member.client_id),
+                frozenset(
+                    (place.topic, place.partition)
+                    for place in (member.assignment.topic_partitions if member.assignment else ())
+                ),
+            )
+            for member in _result(answer).members
+        ]
 
     def create(self, specs: Sequence[TopicSpec], partitions: int, replication: int) -> dict[str, KafkaError | None]:
         """Create topics; for each, what went wrong."""
@@ -136,10 +187,10 @@ class Cluster:
                 outcome[name] = error.args[0]
         return outcome
 
-    def config(self, topic: str) -> dict[str, str]:
+    def config(self, topic: str, seconds: float = REQUEST_SECONDS) -> dict[str, str]:
         """The settings in force for a topic."""
         resource = ConfigResource(ResourceType.TOPIC, topic)
-        answer = self._admin.describe_configs([resource], request_timeout=REQUEST_SECONDS)[resource]
+        answer = self._admin.describe_configs([resource], request_timeout=seconds)[resource]
         return {name: str(entry.value) for name, entry in _result(answer).items()}
 
 

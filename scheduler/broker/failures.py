@@ -60,10 +60,17 @@ class PublishError(Exception):
     """
 
     def __init__(
-        self, kind: Kind, detail: str, reason: Reason | None = None, unanswered: frozenset[str] = frozenset()
+        self,
+        kind: Kind,
+        detail: str,
+        reason: Reason | None = None,
+        unanswered: frozenset[str] = frozenset(),
+        refused: frozenset[str] = frozenset(),
     ) -> None:
         super().__init__(detail)
         self.kind = kind
         self.reason = reason
         self.unanswered = unanswered
         """Topics of which records were not acknowledged in time; empty where something else went wrong."""
+        self.refused = refused
+        """Topics that refused a record, where they say so themselves."""

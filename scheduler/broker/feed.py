@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaError
 
+from scheduler.headers import read_headers
+
 if TYPE_CHECKING:
     from confluent_kafka import Message
 
@@ -27,8 +29,7 @@ def feed(engine: PartitionEngine, message: Message) -> None:
         return
     timestamp_ms = message.timestamp()[1]
     try:
-        # called once: after an error, a second call crashes the interpreter
-        headers = message.headers()
+        headers = read_headers(message)
     except UnicodeDecodeError:
         engine.unreadable(key, value, timestamp_ms=timestamp_ms, offset=message.offset())
     else:

@@ -6,30 +6,29 @@ import logging
 import threading
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from confluent_kafka import KafkaException
 
+from scheduler.broker.deliveries import Blame
 from scheduler.broker.failures import Kind, PublishError
 from scheduler.broker.feed import feed
 from scheduler.broker.requests import Requests
-from scheduler.broker.targets import Patience
 from scheduler.engine.life import State
 from scheduler.engine.occurrence import oldest
 from scheduler.engine.partition import PartitionEngine
-from scheduler.engine.settlement import Settlement, bookkeeping, delivery, records, undeliverable
 from scheduler.runtime.logs import fields
-from scheduler.schedule import Outcome, Reason, Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from confluent_kafka import Message
 
+    from scheduler.broker.deliveries import Deliveries
+    from scheduler.broker.observer import Observer
     from scheduler.broker.publisher import Publisher
-    from scheduler.broker.targets import Targets
     from scheduler.clock import Clock
-    from scheduler.engine.settlement import Out, Place
+    from scheduler.engine.settlement import Place, Settlement
 
 MAX_BATCH = 5000
 """Schedules in one transaction while behind: 15,000 records, far from filling the client's queue of a million."""
@@ -37,8 +36,6 @@ MAX_WAIT_SECONDS = 0.5
 """The wall clock may jump: nobody sleeps through more than this."""
 MAX_BACKLOG = 50_000
 """Records read but not applied; the reader waits while there are more."""
-UNANSWERED_MS = 500
-"""Before a message that another cluster did not acknowledge is tried again."""
 REQUEST_PAUSE_SECONDS = 0.001
 """Between two looks at a change that waits for the clock."""
 BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -60,35 +57,6 @@ class Standing(NamedTuple):
     """How long the restore took; None until it is over."""
 
 
-class Observer(Protocol):
-    """Who wants to know; called from the owner's thread, never for each record."""
-
-    def settled(self, place: Place, batch: Sequence[Settlement], seconds: float, *, running_since_ms: int) -> None:
-        """A transaction is committed."""
-
-    def restored(self, place: Place, schedules: int, seconds: float) -> None:
-        """The partition fires from now on."""
-
-    def failed(self, place: Place, kind: Kind) -> None:
-        """A transaction did not end well."""
-
-    def accepted(self, place: Place, schedules: int) -> None:
-        """So many more versions were read and found sound."""
-
-
-class Courier(Protocol):
-    """Delivers to another cluster than the schedules', where no transaction spans both."""
-
-    def deliver(self, outs: Sequence[Out]) -> list[PublishError | None]:
-        """Deliver each message, acknowledged by its topic; for each, what went wrong.
-
-        An error with a `reason` will not pass; one without will.
-        """
-
-    def close(self) -> None:
-        """Stop; what is not acknowledged is given up."""
-
-
 class Owner:
     """Started on assignment, stopped on revocation; never used again afterwards."""
 
@@ -96,7 +64,7 @@ class Owner:
         self,
         place: Place,
         publisher: Publisher,
-        targets: Targets,
+        deliveries: Deliveries,
         high_watermark: Callable[[], int],
         is_ours: Callable[[], bool],
         clock: Clock,
@@ -104,8 +72,6 @@ class Owner:
         on_commit: Callable[[], None],
         *,
         since_delta: int | None = None,
-        target_grace_ms: int = 0,
-        courier: Courier | None = None,
     ) -> None:
         self.place = place
         self.engine = PartitionEngine()
@@ -117,18 +83,16 @@ class Owner:
         """Set while the backlog is small."""
         self.room.set()
         self.standing = Standing(State.RESTORING, 0, 0, None)
+        self.read_to = 0
+        """Every record below this offset is applied; read from any thread."""
         self._publisher = publisher
-        self._targets = targets
+        self._deliveries = deliveries
         self._high_watermark = high_watermark
         self._is_ours = is_ours
         self._clock = clock
         self._observer = observer
         self._on_commit = on_commit
         self._since_delta = since_delta
-        self._target_grace_ms = target_grace_ms
-        self._courier = courier
-        self._arrived: set[tuple[bytes, int, int]] = set()
-        """Key, offset and due time of what the courier has delivered and the log does not say yet."""
         self._inbox: SimpleQueue[Sequence[Message]] = SimpleQueue()
         self.requests = Requests(lambda: self._inbox.put(()))
         self._given = 0
@@ -137,7 +101,6 @@ class Owner:
         self._limit = MAX_BATCH
         self._failures = 0
         """Transactions that failed in a row for no fault of a record."""
-        self._condemned: dict[tuple[bytes | None, int], list[tuple[Reason, str]]] = {}
         self._stop = threading.Event()
         self._running_since_ms = 0
         self._restore_seconds: float | None = None
@@ -190,8 +153,7 @@ class Owner:
             self.room.set()
             self.requests.close()
             self._publisher.close()
-            if self._courier is not None:
-                self._courier.close()
+            self._deliveries.close()
 
     @property
     def _where(self) -> dict[str, object]:
@@ -226,14 +188,15 @@ class Owner:
         if before is State.RESTORING:
             self._running_since_ms = self._clock.now_ms()
             self._restore_seconds = seconds
-            self._observer.restored(self.place, len(self.engine.pending), seconds)
             log.info("restored", extra=fields(**self._where, schedules=len(self.engine.pending), seconds=seconds))
         else:
+            self._deliveries.recovered(self.engine)
             log.info("recovered", extra=fields(**self._where))
 
     def _fence(self) -> None:
         """Become the only one who can write, and learn up to where others may have written."""
         self.reading = False
+        started = self._clock.monotonic()
         for seconds in self._attempts():
             try:
                 self._publisher.open()
@@ -245,8 +208,10 @@ class Owner:
             except KafkaException as error:
                 failure = error.args[0].str()
             else:
+                self._observer.fenced(self.place, self._clock.monotonic() - started)
                 self.engine.fenced(mark)
                 break
+            self._observer.not_fenced(self.place)
             log.warning("cannot fence, trying again", extra=fields(**self._where, detail=failure))
             self._clock.wait(self._stop, seconds)
         self.reading = True
@@ -283,15 +248,25 @@ class Owner:
             return ()
 
     def _apply(self, messages: Sequence[Message]) -> None:
+        """Apply these records and those that wait behind them, until something is due.
+
+        What is due does not wait for a bulk load to end.
+        """
         engine = self.engine
         while messages:
             for message in messages:
                 feed(engine, message)
+            last = messages[-1]
+            # the end of a partition has the offset of the record to come; an error has none
+            self.read_to = max(self.read_to, last.offset() + (last.error() is None))
             self._applied += len(messages)
             if not self.room.is_set() and self.backlog < MAX_BACKLOG // 2:
                 self.room.set()
             if self._stop.is_set():
                 return
+            due_ms = engine.next_due_ms()
+            if due_ms is not None and due_ms <= self._clock.now_ms():
+                break
             try:
                 messages = self._inbox.get_nowait()
             except Empty:
@@ -311,87 +286,31 @@ class Owner:
             self._settle(batch, now_ms)
             with suppress(Empty):
                 self._apply(self._inbox.get_nowait())
+            self._stand()  # where something is always due, this loop does not end
+            self.requests.answer(self.engine)  # whoever asks does not wait for a backlog to be fired
 
     def _settle(self, taken: list[Settlement], now_ms: int) -> None:
         started = self._clock.monotonic()
         batch: list[Settlement] = []
         try:
-            for settlement in taken:
-                deliverable = self._deliverable(settlement, now_ms)
-                if deliverable is not None:
-                    batch.append(deliverable)
-            if self._courier is not None:
-                batch = self._deliver(self._courier, batch, now_ms)
+            batch = self._deliveries.prepare(taken, self.engine, now_ms, self._running_since_ms)
             if not batch:
                 self.requests.committed(batch)
                 return
-            self._publisher.publish(self._records(batch))
+            self._publisher.publish(self._deliveries.records(batch), lambda: self._deliveries.ail(batch))
         except KafkaException as error:
             self._failed(taken, PublishError(Kind.RETRIABLE, error.args[0].str()))
         except PublishError as error:
-            self._failed(batch, error)
+            self._failed(batch or taken, error)
         else:
             self._on_commit()
             self.engine.committed(batch)
             self.requests.committed(batch)
-            if self._arrived:
-                self._arrived.difference_update(map(_occurrence, batch))
+            self._deliveries.committed(batch)
             self._failures = 0
             self._limit = min(MAX_BATCH, self._limit * 2)
-            if self._condemned:
-                for settlement in batch:
-                    self._condemned.pop((settlement.subject.key, settlement.replaces), None)
             seconds = self._clock.monotonic() - started
             self._observer.settled(self.place, batch, seconds, running_since_ms=self._running_since_ms)
-
-    def _records(self, batch: Sequence[Settlement]) -> Iterator[Out]:
-        place = self.place
-        said = records if self._courier is None else bookkeeping
-        for settlement in batch:
-            yield from said(settlement, place)
-
-    def _deliver(self, courier: Courier, batch: list[Settlement], now_ms: int) -> list[Settlement]:
-        """Deliver first, to another cluster; what is left is told at home, so that nothing is lost in between."""
-        places = [(index, out) for index, each in enumerate(batch) if (out := self._undelivered(each)) is not None]
-        settled: list[Settlement | None] = list(batch)
-        failed: list[str] = []
-        for (index, out), error in zip(places, courier.deliver([out for _, out in places]), strict=True):
-            settlement = batch[index]
-            if error is None:
-                self._arrived.add(_occurrence(settlement))
-            elif error.reason is not None:
-                settled[index] = undeliverable(settlement, error.reason, str(error))
-            else:
-                failed.append(out.topic)
-                self.engine.postpone(settlement, now_ms + UNANSWERED_MS)
-                settled[index] = None
-        if failed:
-            self._observer.failed(self.place, Kind.RETRIABLE)
-            self._targets.suspect(set(failed))
-            self._targets.forget()
-        return [settlement for settlement in settled if settlement is not None]
-
-    def _undelivered(self, settlement: Settlement) -> Out | None:
-        out = delivery(settlement, self.place)
-        return None if out is None or _occurrence(settlement) in self._arrived else out
-
-    def _deliverable(self, settlement: Settlement, now_ms: int) -> Settlement | None:
-        """The settlement as it can be delivered; None where it has to wait."""
-        subject = settlement.subject
-        if settlement.outcome is Outcome.FIRED and isinstance(subject, Schedule):
-            obstacle = self._targets.obstacle(subject.target_topic, subject.target_partition)
-            if obstacle is not None:
-                # from when it could first be delivered: what was due during a stop gets its grace as well
-                since_ms = max(subject.due_ms, subject.timestamp_ms, self._running_since_ms)
-                passes = obstacle.patience is Patience.GRACE and now_ms - since_ms < self._target_grace_ms
-                if passes or obstacle.patience is Patience.ENDLESS:
-                    self.engine.postpone(settlement, now_ms + max(1, int(obstacle.retry_seconds * 1000)))
-                    return None
-                return undeliverable(settlement, obstacle.reason, obstacle.detail)
-        if self._condemned:
-            for verdict in self._condemned.get((subject.key, settlement.replaces), ()):
-                settlement = undeliverable(settlement, *verdict)
-        return settlement
 
     def _failed(self, batch: Sequence[Settlement], error: PublishError) -> None:
         """Nobody knows what became of the batch: find out, and if a record is at fault, which one."""
@@ -403,24 +322,12 @@ class Owner:
         self.engine.uncertain(batch)
         self.requests.uncertain(str(error))
         self._stand()
-        self._targets.forget()
         if error.kind is Kind.FENCED:
             raise error
-        ours = {self.place.topic, self.place.history_topic, self.place.dead_letter_topic}
-        if error.unanswered and not error.unanswered & ours:
-            self._targets.suspect(error.unanswered)
-            self._recover()
-            return
-        if error.reason is not None:
+        blamed = self._deliveries.blame(batch, error)
+        if blamed is Blame.RECORD:
             self._limit = max(1, len(batch) // 2)
-            if len(batch) == 1:
-                place = (batch[0].subject.key, batch[0].replaces)
-                self._condemned.setdefault(place, []).append((error.reason, str(error)))
-        else:
+        elif blamed is Blame.NOBODY:
             self._failures += 1
             self._clock.wait(self._stop, BACKOFF_SECONDS[min(self._failures, len(BACKOFF_SECONDS)) - 1])
         self._recover()
-
-
-def _occurrence(settlement: Settlement) -> tuple[bytes, int, int]:
-    return settlement.subject.key or b"", settlement.subject.offset, settlement.due_ms

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from scheduler.broker.failures import FATAL, Kind, PublishError, kind, poison
+from scheduler.clock import Deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from scheduler.clock import Clock
     from scheduler.engine.settlement import Out
@@ -25,10 +26,20 @@ if TYPE_CHECKING:
 COMMIT_SECONDS = 5.0
 """A commit that takes longer is uncertain."""
 INIT_SECONDS = 10.0
+UNEASY_SECONDS = 1.0
+"""Records that are not acknowledged by then may never be: their topics are looked at. Giving up before the commit
+is asked for leaves no doubt, so it costs the neighbours this second, not the five of a commit."""
+CAUSE_SECONDS = 1.0
+"""For the client to say why a transaction has failed; it asks nobody, but on a busy machine it takes a moment."""
+ABORT_SECONDS = 1.0
+"""An aborted transaction lets the next producer in at once (8 ms, not the 500 of one that has to be aborted for it)."""
 
 _SLOW = {KafkaError._TIMED_OUT, KafkaError._MSG_TIMED_OUT, KafkaError.REQUEST_TIMED_OUT}  # noqa: SLF001
 _CONSEQUENCES = {KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT}  # noqa: SLF001 - librdkafka's public codes
 """Errors of records that failed only because another one did."""
+_OVER = {FATAL, KafkaError._STATE}  # noqa: SLF001 - librdkafka's public codes
+"""What a producer says of the next record once a transaction has failed: not why it did."""
+_UNANSWERED = _SLOW | _CONSEQUENCES
 
 
 class Publisher:
@@ -40,6 +51,7 @@ class Publisher:
         self._producer: Producer | None = None
         self._fault: KafkaError | None = None
         self._unanswered: set[str] = set()
+        self._refused: set[str] = set()
 
     def open(self) -> None:
         """Make a producer and fence every other one of this partition.
@@ -60,8 +72,12 @@ class Publisher:
         self.close()
         raise failure
 
-    def publish(self, outs: Iterable[Out]) -> None:
+    def publish(self, outs: Iterable[Out], ailing: Callable[[], bool] = lambda: False) -> None:
         """Write the records in one transaction.
+
+        Args:
+            outs: the records.
+            ailing: asked where it takes long; whether to give it up.
 
         Raises:
             PublishError: nobody knows whether they stand in the log; the producer is closed.
@@ -71,17 +87,21 @@ class Publisher:
             raise PublishError(Kind.FATAL, "the producer is closed")
         self._fault = None
         self._unanswered = set()
-        started = self._clock.monotonic()
+        self._refused = set()
+        deadline = Deadline(self._clock, COMMIT_SECONDS)
         failure = None
         try:
             producer.begin_transaction()
             self._produce(producer, outs)
-            producer.commit_transaction(COMMIT_SECONDS)
+            if producer.flush(UNEASY_SECONDS) and ailing():
+                silent = self._unanswered_by(producer)
+                detail = f"not acknowledged: {', '.join(sorted(silent))}"
+                failure = PublishError(Kind.ABORTABLE, detail, unanswered=silent)
+            else:
+                producer.commit_transaction(max(UNEASY_SECONDS, deadline.remaining()))
         except KafkaException as error:
-            fault = _fatal_cause(producer) if error.args[0].code() == FATAL else error.args[0]
-            cause = self._cause(fault)
-            failure = PublishError(kind(fault), str(cause), poison(cause), self._left(producer, fault))
-        if failure is None and self._clock.monotonic() - started > COMMIT_SECONDS:
+            failure = self._failure(producer, error.args[0])
+        if failure is None and deadline.passed:
             failure = PublishError(Kind.ABORTABLE, f"the transaction took longer than {COMMIT_SECONDS:g} s")
         if failure is not None:
             # raised out here, where no traceback holds the producer: its end must not wait for one
@@ -89,8 +109,7 @@ class Publisher:
             self.close()
             raise failure
 
-    @staticmethod
-    def _produce(producer: Producer, outs: Iterable[Out]) -> None:
+    def _produce(self, producer: Producer, outs: Iterable[Out]) -> None:
         produce = producer.produce
         for topic, partition, key, value, headers in outs:
             while True:
@@ -101,13 +120,28 @@ class Publisher:
                         produce(topic, value, key, partition, headers=headers)
                 except BufferError:
                     producer.poll(0.05)  # the local queue is full: let some of it go out
+                except KafkaException as error:
+                    if poison(error.args[0]) is not None:
+                        self._refused.add(topic)
+                    raise
                 else:
                     break
 
-    def _left(self, producer: Producer, fault: KafkaError) -> frozenset[str]:
-        """The topics that did not answer in time, where that was the fault."""
-        if fault.code() not in _SLOW:
-            return frozenset()
+    def _failure(self, producer: Producer, error: KafkaError) -> PublishError:
+        fault = _first_cause(producer) if error.code() in _OVER else error
+        with contextlib.suppress(KafkaException):  # a producer that has failed for good says so again
+            producer.poll(0)  # reports what was refused so far
+        # asked before the cause: what is given up here may have been refused meanwhile
+        unanswered = self._unanswered_by(producer) if fault.code() in _SLOW else frozenset()
+        cause = self._cause(fault)
+        reason = poison(cause)
+        if reason is not None:
+            with contextlib.suppress(KafkaException):  # it only spares time: the next producer would do it
+                producer.abort_transaction(ABORT_SECONDS)
+        return PublishError(kind(fault), str(cause), reason, unanswered, frozenset(self._refused))
+
+    def _unanswered_by(self, producer: Producer) -> frozenset[str]:
+        """The topics that have not acknowledged what was sent to them."""
         with contextlib.suppress(KafkaException):
             producer.purge()
             producer.poll(0)  # reports what was purged
@@ -118,9 +152,14 @@ class Publisher:
         return error if self._fault is None or self._fault.code() in _CONSEQUENCES else self._fault
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
-        if error is not None:
+        if error is None:
+            return
+        if error.code() in _UNANSWERED:
             self._unanswered.add(message.topic())
-        if error is not None and (self._fault is None or self._fault.code() in _CONSEQUENCES):
+        elif poison(error) is not None:
+            self._refused.add(message.topic())
+        known = self._fault
+        if known is None or known.code() in _CONSEQUENCES or (poison(known) is None and poison(error) is not None):
             self._fault = error
 
     def close(self) -> None:
@@ -134,10 +173,10 @@ class Publisher:
             self._producer = None
 
 
-def _fatal_cause(producer: Producer) -> KafkaError:
-    """Why a producer has failed for good (it is fenced, say): only the end of a transaction tells; it sends nothing."""
+def _first_cause(producer: Producer) -> KafkaError:
+    """Why a transaction, or a producer for good, has failed (it is fenced, say): only its end tells, unsent."""
     try:
-        producer.commit_transaction(0)
+        producer.commit_transaction(CAUSE_SECONDS)
     except KafkaException as error:
         return error.args[0]
     return KafkaError(FATAL)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -20,8 +20,7 @@ from scheduler.errors import BrokerUnavailableError, InputError
 from scheduler.runtime.kafka import consumer_conf, unavailable
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from scheduler.clock import Clock
     from scheduler.runtime.settings import Settings
@@ -31,13 +30,32 @@ STALL_SECONDS = 30.0
 """A broker that gives nothing for so long, with records left to read, does not answer."""
 
 
+class Progress(Protocol):
+    """Who is told how far a reading has come."""
+
+    def __call__(self, topic: str, done: int, total: int) -> None:
+        """So many of so many offsets of the topic are behind the reader; compacted ones count too."""
+        ...
+
+
+class Stop(Protocol):
+    """When to stop following: a `threading.Event`, say."""
+
+    def is_set(self) -> bool:
+        """Whether it is time."""
+        ...
+
+
 def read(
     settings: Settings,
     topic: str,
     clock: Clock,
     *,
     since_ms: int | None = None,
-    follow: threading.Event | None = None,
+    start: Mapping[int, int] | None = None,
+    ends: Mapping[int, int] | None = None,
+    follow: Stop | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[Message]:
     """Every committed record of the topic, in order within each partition.
 
@@ -46,7 +64,10 @@ def read(
         topic: must exist.
         clock: for the deadline of a broker that has fallen silent.
         since_ms: begin with the first record that Kafka stamped then or later (Unix ms).
-        follow: go on past the end until this is set; None stops at the end as it was at the start.
+        start: read these partitions only, each from that offset.
+        ends: read at least up to these offsets; None is the end as it is at the start, open transactions included.
+        follow: go on past the end until this is set.
+        progress: is told after each batch; not while following.
 
     Raises:
         InputError: the topic does not exist.
@@ -54,11 +75,18 @@ def read(
     """
     consumer = Consumer(consumer_conf(settings, "scheduler-reader", "scheduler-reader"))
     try:
-        starts, ends = _bounds(consumer, settings, topic, since_ms)
-        consumer.assign(starts)
+        starts = _starts(consumer, settings, topic, since_ms, start)
         if follow is None:
-            yield from _until(consumer, ends, settings, clock)
+            if ends is None:
+                cluster = Cluster(settings, "scheduler-reader")
+                ends = {place.partition: cluster.high_watermark(topic, place.partition) for place in starts}
+            tell = _meter(consumer, starts, ends, progress) if progress is not None else None
+            consumer.assign(starts)
+            yield from _until(
+                consumer, {place.partition: ends[place.partition] for place in starts}, settings, clock, tell
+            )
         else:
+            consumer.assign(starts)
             while not follow.is_set():
                 yield from _records(consumer, lambda _partition, _offset: None)
     except KafkaException as error:
@@ -67,25 +95,49 @@ def read(
         consumer.close()
 
 
-def _bounds(
-    consumer: Consumer, settings: Settings, topic: str, since_ms: int | None
-) -> tuple[list[TopicPartition], dict[int, int]]:
-    cluster = Cluster(settings, "scheduler-reader")
-    count = cluster.partitions(topic)
+def _starts(
+    consumer: Consumer, settings: Settings, topic: str, since_ms: int | None, start: Mapping[int, int] | None
+) -> list[TopicPartition]:
+    count = Cluster(settings, "scheduler-reader").partitions(topic)
     consumer.list_topics(topic, timeout=REQUEST_SECONDS)  # or its first fetch waits a second for the leaders
     if count is None:
         raise InputError(f"the topic {topic} does not exist; create it with: scheduler topics --create")
-    starts = [TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in range(count)]
-    if since_ms is not None:
-        asked = [TopicPartition(topic, partition, since_ms) for partition in range(count)]
-        starts = consumer.offsets_for_times(asked, timeout=REQUEST_SECONDS)
-        for start in starts:
-            if start.offset < 0:
-                start.offset = OFFSET_END  # nothing that late
-    return starts, {partition: cluster.high_watermark(topic, partition) for partition in range(count)}
+    if start is not None:
+        return [TopicPartition(topic, partition, offset) for partition, offset in start.items()]
+    if since_ms is None:
+        return [TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in range(count)]
+    asked = [TopicPartition(topic, partition, since_ms) for partition in range(count)]
+    starts: list[TopicPartition] = consumer.offsets_for_times(asked, timeout=REQUEST_SECONDS)
+    for place in starts:
+        if place.offset < 0:
+            place.offset = OFFSET_END  # nothing that late
+    return starts
 
 
-def _until(consumer: Consumer, ends: dict[int, int], settings: Settings, clock: Clock) -> Iterator[Message]:
+def _meter(
+    consumer: Consumer, starts: list[TopicPartition], ends: Mapping[int, int], progress: Progress
+) -> Callable[[], None]:
+    """How far the consumer is, by its own positions: asked once a batch, not once a record."""
+    topic = starts[0].topic
+    lows = {
+        place.partition: consumer.get_watermark_offsets(place, timeout=REQUEST_SECONDS)[0]
+        if place.offset < 0
+        else place.offset
+        for place in starts
+    }
+    total = sum(max(0, ends[partition] - low) for partition, low in lows.items())
+
+    def tell() -> None:
+        positions = consumer.position([TopicPartition(topic, partition) for partition in lows])
+        done = sum(max(0, place.offset - lows[place.partition]) for place in positions)
+        progress(topic, min(done, total), total)
+
+    return tell
+
+
+def _until(
+    consumer: Consumer, ends: Mapping[int, int], settings: Settings, clock: Clock, tell: Callable[[], None] | None
+) -> Iterator[Message]:
     left = set(ends)
 
     def reached(partition: int, offset: int) -> None:
@@ -97,6 +149,8 @@ def _until(consumer: Consumer, ends: dict[int, int], settings: Settings, clock: 
         for message in _records(consumer, reached):
             silence = Deadline(clock, STALL_SECONDS)
             yield message
+        if tell is not None:
+            tell()
         if silence.passed:
             raise BrokerUnavailableError(
                 f"Kafka at {settings.bootstrap_servers} has given nothing for {STALL_SECONDS:g} s, with records "
@@ -113,6 +167,8 @@ def _records(consumer: Consumer, reached: Callable[[int, int], None]) -> Iterato
         error = message.error()
         if error is None:
             yield message
+            # told of records as well: a topic that is written to all the time has no end to stand at
+            reached(message.partition(), message.offset() + 1)
         elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's public code
             reached(message.partition(), message.offset())
         elif error.fatal() or not error.retriable():

@@ -165,8 +165,10 @@ class Requests:
         """The partition is given up: whoever waits is told."""
         self._closed = True
         gone = PartitionGoneError()
-        _fail((*self._settling, *self._unread), gone)
-        self._settling, self._unread = [], []
+        self.uncertain("the partition was given up")
+        for asked, settlement in self._unread:
+            asked.answer.set_result(settlement)  # it is committed, whoever reads it now
+        self._unread = []
         for asked in self._open:
             asked.answer.set_exception(gone)
         self._open = []

@@ -26,6 +26,8 @@ HAND_OVER_SECONDS = 1.0
 ROOM_SECONDS = 0.05
 RETAKE_SECONDS = 5.0
 """How long after an owner ended by itself the group is asked whether the partition is still ours."""
+LAG_SECONDS = 1.0
+"""How often the distance to the end of each partition is noted; 40 microseconds for each."""
 
 _EOF = KafkaError._PARTITION_EOF  # noqa: SLF001 - librdkafka's public codes
 _QUIET = {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN}  # noqa: SLF001 - the client's log has them
@@ -44,15 +46,19 @@ class Subscriber:
         topics: Sequence[str],
         make_owner: Callable[[str, int], Owner],
         owner_in_group: Callable[[str, int], str | None],
+        on_rebalance: Callable[[str], None],
         clock: Clock,
     ) -> None:
         self._conf = conf
         self._topics = list(topics)
         self._make_owner = make_owner
         self._owner_in_group = owner_in_group
+        self._on_rebalance = on_rebalance
         self._clock = clock
         self.owners: dict[Key, Owner] = {}
         """Replaced, never changed, so that other threads may read it."""
+        self.lags: dict[Key, int] = {}
+        """Records that stand in each partition and are not applied yet, when last noted; replaced, never changed."""
         self.joined = False
         """Whether the group has told us which partitions are ours, be they none."""
         self.member_id: str | None = None
@@ -61,6 +67,8 @@ class Subscriber:
         self._consumer: Consumer | None = None
         self._paused: set[Key] = set()
         self._retake_at: dict[Key, float] = {}
+        self._read_up_to: dict[Key, int] = {}
+        self._note_lags_at = 0.0
 
     def is_ours(self, topic: str, partition: int) -> bool:
         """Whether the group's coordinator has the partition assigned to us, now.
@@ -109,6 +117,23 @@ class Subscriber:
             self._resume(consumer)
         if self._retake_at or any(owner.ended_by for owner in self.owners.values()):
             self._retake(consumer)
+        if self._clock.monotonic() >= self._note_lags_at:
+            self._note_lags_at = self._clock.monotonic() + LAG_SECONDS
+            self._note_lags(consumer)
+
+    def _note_lags(self, consumer: Consumer) -> None:
+        """From what the client remembers of the last fetch: the broker is not asked."""
+        lags = {}
+        for key, owner in self.owners.items():
+            if key not in self._read_up_to:
+                continue
+            try:
+                end = consumer.get_watermark_offsets(TopicPartition(*key), cached=True)[1]
+            except KafkaException as error:
+                log.debug("lag is not known", extra=fields(topic=key[0], partition=key[1], detail=str(error.args[0])))
+            else:
+                lags[key] = max(0, end - self._read_up_to[key]) + owner.backlog
+        self.lags = lags
 
     def _hand_out(self, messages: list[Message]) -> None:
         for key, group in groupby(messages, key=_place):
@@ -117,7 +142,11 @@ class Subscriber:
                 for message in group:
                     self._report(message)
                 continue
-            owner.give(list(group))
+            given = list(group)
+            owner.give(given)
+            last, error = given[-1], given[-1].error()
+            if error is None or error.code() == _EOF:
+                self._read_up_to[key] = last.offset() + (error is None)  # an end is where the next record will be
             if not owner.room.is_set():
                 self._make_room(key, owner)
 
@@ -149,6 +178,7 @@ class Subscriber:
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self.joined = True
+        self._on_rebalance("assigned")
         self.member_id = consumer.memberid()
         for partition in partitions:
             partition.offset = OFFSET_BEGINNING
@@ -171,6 +201,7 @@ class Subscriber:
         self._dispossess(consumer, partitions, "lost", 0.0)
 
     def _dispossess(self, consumer: Consumer, partitions: list[TopicPartition], how: str, seconds: float) -> None:
+        self._on_rebalance(how)
         if partitions:
             log.info(how, extra=fields(partitions=_names(partitions)))
         self._take_away([(partition.topic, partition.partition) for partition in partitions], seconds)
@@ -182,6 +213,7 @@ class Subscriber:
         for key in keys:
             self._paused.discard(key)
             self._retake_at.pop(key, None)
+            self._read_up_to.pop(key, None)
         for owner in leaving:
             owner.stop()
         deadline = Deadline(self._clock, seconds)

@@ -1,4 +1,4 @@
-"""What an operator may ask of a schedule in force, and the version that comes of it."""
+"""What may be asked of a schedule in force, by an operator or by a version that continues it, and what comes of it."""
 
 from __future__ import annotations
 
@@ -52,3 +52,26 @@ def rewritten(version: Schedule, change: Change, now_ms: int) -> Schedule:
     if due_ms is None and rule is not None:
         due_ms = rule.next_after(now_ms, now_ms)
     return wire.restated(version, due_ms=due_ms, rule=rule)
+
+
+def continuing(version: Schedule, base: Schedule | None) -> Schedule:
+    """The version as it goes on from the one that it replaces; the same object where that changes nothing.
+
+    By the same rule, shifted otherwise or not, it is due at the occurrence at which that one is: what has
+    fired does not fire again, what has not is not lost.
+    By another rule it is due as it says, but not at or before the instant at which that one fired last.
+    """
+    if base is None:
+        return version
+    due_ms, rule = version.due_ms, version.rule
+    if rule is None:
+        return version
+    if base.rule is not None and (base.rule.text, base.rule.timezone) == (rule.text, rule.timezone):
+        due_ms = base.due_ms - base.rule.shift_ms + rule.shift_ms
+    elif base.replaces is not None and due_ms <= base.timestamp_ms:
+        following_ms = rule.next_after(base.timestamp_ms, due_ms)
+        due_ms = due_ms if following_ms is None else following_ms
+    paused = version.paused or base.paused
+    if (due_ms, paused) == (version.due_ms, version.paused):
+        return version
+    return wire.restated(version, due_ms=due_ms, paused=paused)

@@ -16,7 +16,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from scheduler import wire
-from scheduler.engine.changes import Change, NotPendingError, Verb, rewritten
+from scheduler.engine.changes import Change, NotPendingError, Verb, continuing, rewritten
 from scheduler.engine.life import Fact, State, after
 from scheduler.engine.occurrence import decide
 from scheduler.engine.pending import Pending, place
@@ -56,6 +56,16 @@ class _Open:
             and subject.due_ms == due_ms
         )
 
+    def cancels_between(self, version: int, first: int) -> bool:
+        """Whether this is the cancel of a later version, which stood before the `first` cancel behind that one."""
+        subject = self.subject
+        return (
+            self.outcome is Outcome.CANCELLED
+            and isinstance(subject, Schedule)
+            and subject.offset > version
+            and not version < first < subject.offset
+        )
+
     def came_too_late(self, replaces: int, rewritten_due_ms: int | None) -> bool:
         """Whether it cancels a version that an owner had ended otherwise before it read the cancel."""
         subject = self.subject
@@ -77,8 +87,8 @@ class PartitionEngine:
         """Versions that a customer's record has brought in force; only grows."""
         self._open: defaultdict[bytes, list[_Open]] = defaultdict(list)
         self._nameless: list[Rejected] = []
-        self._cancelled: dict[bytes, int] = {}
-        """Keys that a customer cancelled while an owner's record about them may still come, and where."""
+        self._cancelled: dict[bytes, tuple[int, int]] = {}
+        """Keys that a customer cancelled while an owner's record about them may still come: first and last cancel."""
         self._written: set[bytes] = set()
         """Keys whose successor is written but not read yet. They are left alone until it is: only then is
         it known what stands between the two."""
@@ -117,6 +127,12 @@ class PartitionEngine:
     ) -> None:
         """A record was read; offsets grow from call to call."""
         fact = wire.decode(key, value, headers, timestamp_ms=timestamp_ms, offset=offset)
+        self._apply(fact)
+        if self.state is not State.RUNNING:
+            # also without the reader's word that it stands at the end: under steady traffic it never does
+            self.reached_end(offset + 1)
+
+    def _apply(self, fact: Schedule | Cancel | Pause | Rejected) -> None:
         if isinstance(fact, Schedule):
             if fact.replaces is None:
                 self._stated(fact)
@@ -136,11 +152,26 @@ class PartitionEngine:
         """A record whose headers the client cannot read (a name that is not UTF-8)."""
         detail = "a header name is not UTF-8"
         self._rejected(Rejected(key, value, [], offset, timestamp_ms, Reason.UNREADABLE_HEADERS, detail))
+        if self.state is not State.RUNNING:
+            self.reached_end(offset + 1)
 
     def _stated(self, schedule: Schedule) -> None:
         self.accepted += 1
         self._drop_hidden(schedule.key)
-        self.pending.put(schedule)
+        if schedule.continues:
+            self._continue(schedule)
+        else:
+            self.pending.put(schedule)
+
+    def _continue(self, schedule: Schedule) -> None:
+        """A version goes on where the one that it replaces stands, not where its writer saw that one stand.
+
+        What it goes on from may be compacted away: then it has to stand in the record itself.
+        """
+        continued = continuing(schedule, self.pending.get(schedule.key))
+        self.pending.put(continued)
+        if continued is not schedule:
+            self._hide(schedule.key, schedule.offset)
 
     def _cancel(self, cancel: Cancel) -> None:
         key = cancel.key
@@ -151,7 +182,8 @@ class PartitionEngine:
         if ended is not None:
             self._open[key].append(_Open(cancel.offset, cancel.offset, Outcome.CANCELLED, ended))
         if self.state is not State.RUNNING or key in self._written:
-            self._cancelled[key] = cancel.offset
+            first, _ = self._cancelled.get(key, (cancel.offset, 0))
+            self._cancelled[key] = first, cancel.offset
 
     def _rejected(self, rejected: Rejected) -> None:
         if rejected.key is not None:
@@ -162,21 +194,30 @@ class PartitionEngine:
 
     def _written_back(self, successor: Schedule, replaces: int) -> None:
         key = successor.key
+        first, cancelled_at = self._cancelled.pop(key, (-1, -1))
+        if any(f.cause > replaces and f.came_too_late(replaces, successor.due_ms) for f in self._open.get(key, ())):
+            first = replaces + 1  # the first was this version's own
         self._said(key, replaces, successor.due_ms)
         newer = self.pending.offset_of(key)
-        cancelled_at = self._cancelled.pop(key, -1)
         if cancelled_at > replaces:
-            self._cancel_behind(successor, replaces)
+            self._cancel_behind(successor, replaces, first)
         if newer is not None and newer > replaces:
+            version = self.pending.get(key)
+            if version is not None and version.continues:
+                # it was read before the firing that this successor tells of
+                self.pending.amend(continuing(version, successor))
             self._hide(key, newer)
         elif cancelled_at <= replaces:
             self.pending.put(successor)
         self._read_back(key)
 
-    def _cancel_behind(self, successor: Schedule, replaces: int) -> None:
-        """A cancel came between a version and its successor: it holds, and is said behind the successor."""
+    def _cancel_behind(self, successor: Schedule, replaces: int, first: int) -> None:
+        """A cancel came between a version and its successor: it holds, and is said behind the successor.
+
+        Not where a newer version came before the `first` cancel: then that one was cancelled, and this one replaced.
+        """
         for fact in self._open.get(successor.key, ()):
-            if fact.cancels(replaces, successor.due_ms):
+            if fact.cancels(replaces, successor.due_ms) or fact.cancels_between(replaces, first):
                 fact.newest = successor.offset
                 return
         self._open[successor.key].append(_Open(successor.offset, successor.offset, Outcome.CANCELLED, successor))
@@ -191,8 +232,8 @@ class PartitionEngine:
 
     def _ended(self, key: bytes, replaces: int) -> None:
         self._said(key, replaces, None)
-        if self._cancelled.get(key, -1) <= replaces:
-            self._cancelled.pop(key, None)
+        if key in self._cancelled and self._cancelled[key][1] <= replaces:
+            del self._cancelled[key]
         newer = self.pending.offset_of(key)
         if newer is None:
             return
@@ -226,7 +267,7 @@ class PartitionEngine:
     # -- where we stand ------------------------------------------------------------------------------
 
     def reached_end(self, offset: int) -> None:
-        """The reader stands at the end of the partition; everything below `offset` has been given."""
+        """Everything below `offset` has been given: the reader stands at the end, or was given a record behind it."""
         self._end = offset
         self._catch_up()
 

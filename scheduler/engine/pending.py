@@ -81,6 +81,11 @@ class Pending:
                 self._queue.discard(old)
             self._queue.add(packed)
 
+    def amend(self, schedule: Schedule) -> None:
+        """Put another reading of the very record that is in force: it is due at another time, or paused."""
+        self.remove(schedule.key)
+        self.put(schedule)
+
     def remove(self, key: bytes) -> Schedule | None:
         """End the version in force and return it."""
         packed = self._packed.pop(key, None)

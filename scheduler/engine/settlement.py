@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from scheduler import wire
@@ -10,6 +11,15 @@ from scheduler.schedule import Header, Outcome, Reason, Rejected, Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+class Told(IntEnum):
+    """How much of a version the history and the dead letters get: less each time that they cannot take it."""
+
+    ALL = 0
+    WITHOUT_PAYLOAD = 1
+    BARE = 2  # what became of it, and none of its own headers
+    NOTHING = 3  # not even its key fits
 
 
 @dataclass(slots=True)
@@ -31,8 +41,7 @@ class Settlement:
     detail: str | None = None
     writes_back: bool = True
     """False where another settlement of the same transaction writes under this key."""
-    keeps_payload: bool = True
-    """False where even the record of its failure would be too large with it."""
+    told: Told = Told.ALL
 
 
 class Place(NamedTuple):
@@ -80,26 +89,12 @@ def bookkeeping(settlement: Settlement, place: Place) -> Iterator[Out]:
     """What the scheduler keeps of it: the history, the dead letter, the successor."""
     subject = settlement.subject
     outcome = settlement.outcome
-    if isinstance(subject, Rejected):
-        headers = wire.rejected_headers(subject, place.topic)
-        value = subject.value if settlement.keeps_payload else None
+    if outcome is not None and settlement.told is not Told.NOTHING:
+        value = subject.value if settlement.told is Told.ALL else None
+        headers = _history_headers(settlement, outcome, place)
         yield Out(place.history_topic, None, subject.key, value, headers)
-    else:
-        due_ms = settlement.due_ms
-        if outcome is not None:
-            history = wire.history_headers(
-                subject,
-                place.topic,
-                due_ms,
-                outcome,
-                lateness_ms=settlement.lateness_ms,
-                reason=settlement.reason,
-                detail=settlement.detail,
-            )
-            value = subject.value if settlement.keeps_payload else None
-            yield Out(place.history_topic, None, subject.key, value, history)
-            if outcome is Outcome.UNDELIVERABLE:
-                yield Out(place.dead_letter_topic, None, subject.key, value, history)
+        if outcome is Outcome.UNDELIVERABLE:
+            yield Out(place.dead_letter_topic, None, subject.key, value, headers)
     if subject.key is None or not settlement.writes_back:
         return
     successor = settlement.successor
@@ -111,16 +106,75 @@ def bookkeeping(settlement: Settlement, place: Place) -> Iterator[Out]:
         yield Out(place.topic, place.partition, subject.key, successor.value, headers)
 
 
+def _history_headers(settlement: Settlement, outcome: Outcome, place: Place) -> list[Header]:
+    subject, reason, detail = settlement.subject, settlement.reason, settlement.detail
+    if settlement.told is Told.BARE:
+        return wire.bare_headers(subject, settlement.due_ms, outcome, reason, detail)
+    if isinstance(subject, Rejected):
+        return wire.rejected_headers(subject, place.topic)
+    return wire.history_headers(
+        subject,
+        place.topic,
+        settlement.due_ms,
+        outcome,
+        lateness_ms=settlement.lateness_ms,
+        reason=reason,
+        detail=detail,
+    )
+
+
 def undeliverable(settlement: Settlement, reason: Reason, detail: str) -> Settlement:
     """The same settlement where the target cannot have the message: recorded, copied to the dead letters, over.
 
-    Where that was tried already, the payload is left out: the history could not take it either.
+    Where that was tried already, less is told of it: the history could not take it either.
     """
-    given_up_before = settlement.outcome is Outcome.UNDELIVERABLE or isinstance(settlement.subject, Rejected)
+    if isinstance(settlement.subject, Rejected):
+        return replace(settlement, told=_less(settlement.told))
+    told = _less(settlement.told) if settlement.outcome is Outcome.UNDELIVERABLE else settlement.told
+    return replace(settlement, outcome=Outcome.UNDELIVERABLE, reason=reason, detail=detail, told=told)
+
+
+def refused(settlement: Settlement, reason: Reason, detail: str, topics: frozenset[str], place: Place) -> Settlement:
+    """The same settlement after `topics` have refused a record of it; empty: it is not known which one.
+
+    Each time it asks for less, so that it ends: no delivery, no next occurrence, less of it in the history.
+    """
+    subject = settlement.subject
+    if isinstance(subject, Schedule):
+        if place.topic in topics and settlement.successor is not None:  # it cannot be written again: it ends here
+            settlement = replace(settlement, successor=None, successor_due_ms=0)
+            return undeliverable(settlement, reason, detail)
+        if settlement.outcome is Outcome.FIRED and (not topics or subject.target_topic in topics):
+            return undeliverable(settlement, reason, detail)
+    elif place.topic in topics:
+        settlement = replace(settlement, successor=None, successor_due_ms=0)
+    return replace(settlement, reason=reason, detail=detail, told=_less(settlement.told))
+
+
+def _less(told: Told) -> Told:
+    return Told(min(told + 1, Told.NOTHING))
+
+
+def arrived(settlement: Settlement, due_ms: int, lateness_ms: int) -> Settlement:
+    """The same settlement where an occurrence of the version has been delivered before, and nothing tells of it yet.
+
+    Whatever is decided now (the version is too late by now, or cancelled since, or a later occurrence is the latest
+    one), that occurrence was fired. A recurring schedule goes on behind it: what came due since is decided next.
+    """
+    subject = settlement.subject
+    if not isinstance(subject, Schedule) or (settlement.outcome is Outcome.FIRED and settlement.due_ms == due_ms):
+        return settlement
+    successor, successor_due_ms = settlement.successor, settlement.successor_due_ms
+    if successor is subject and subject.rule is not None:
+        successor_due_ms = subject.rule.next_after(due_ms, due_ms) or 0
+        successor = successor if successor_due_ms else None
     return replace(
         settlement,
-        outcome=Outcome.REJECTED if isinstance(settlement.subject, Rejected) else Outcome.UNDELIVERABLE,
-        reason=reason,
-        detail=detail,
-        keeps_payload=not given_up_before,
+        outcome=Outcome.FIRED,
+        due_ms=due_ms,
+        lateness_ms=lateness_ms,
+        successor=successor,
+        successor_due_ms=successor_due_ms,
+        reason=None,
+        detail=None,
     )

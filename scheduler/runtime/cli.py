@@ -11,6 +11,7 @@ from confluent_kafka import KafkaError, KafkaException
 from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from scheduler.errors import ExitCode, SchedulerError
 from scheduler.runtime.logs import silence_client
@@ -80,9 +81,26 @@ def echo_json_line(value: Any) -> None:
 
 
 def echo_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None) -> None:
-    """A table for people; on a terminal it has colours and its width, elsewhere it is plain text."""
+    """A table for people; on a terminal it has colours and its width, elsewhere it is plain text.
+
+    What a cell holds is shown as it is: keys and reasons come from anybody, and may look like markup or
+    hold what a terminal obeys. What is too long goes on below; nothing is cut.
+    """
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
-    table = Table(*columns, title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(Text(printable(column)), overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(Text(printable(cell)) for cell in row))
     console.print(table)
+
+
+def printable(text: str) -> str:
+    r"""The text without what a terminal would obey: control characters are written as `\xNN`, lines stay."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or each == "\n" else _escaped(each) for each in text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")

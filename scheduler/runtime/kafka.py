@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError, KafkaException
 
-from scheduler.errors import BrokerUnavailableError
-from scheduler.runtime.settings import read_kafka_file
+from scheduler.errors import BrokerUnavailableError, ConfigurationError
+from scheduler.runtime.kafka_file import BROKERS, read_kafka_file
 
 if TYPE_CHECKING:
     from scheduler.runtime.settings import Settings
@@ -23,6 +23,11 @@ PARTITIONER = "murmur2_random"
 """Java's: the same key lands in the same partition whatever wrote it. librdkafka's own default does not."""
 
 HEARTBEAT_MS = 500
+METADATA_MS = 30_000
+"""Until partitions that were added to a schedules topic are noticed and fired from; 5 minutes by default."""
+
+DELIVERY_SECONDS = 5.0
+"""For a message to be acknowledged by another cluster; then nobody knows whether it arrived."""
 
 log = logging.getLogger("kafka")
 
@@ -48,6 +53,50 @@ def _bootstrap(settings: Settings) -> Conf:
     return {}
 
 
+def target_conf(settings: Settings, client_id: str) -> Conf:
+    """Properties of every client of the cluster that holds the targets, where that is another one."""
+    file = read_kafka_file(settings.configuration_file)
+    return {
+        "broker.address.family": "v4",
+        "client.id": client_id,
+        "log.connection.close": False,
+        # how soon it is noticed that the cluster is back; at the default of 10 s, its schedules wait as long
+        "reconnect.backoff.max.ms": 1000,
+        **{name: value for name, value in file.common.items() if name not in BROKERS},
+        **file.target,
+        "bootstrap.servers": settings.target_bootstrap_servers,
+        "logger": log,
+    }
+
+
+def check_target(settings: Settings) -> None:
+    """Refuse properties of another cluster where none is named: nothing would use them.
+
+    Raises:
+        ConfigurationError: they are there.
+    """
+    if not settings.target_bootstrap_servers and read_kafka_file(settings.configuration_file).target:
+        raise ConfigurationError(
+            f"CONFIGURATION_FILE: {settings.configuration_file}: kafka.target.configuration is for the cluster at "
+            "TARGET_BOOTSTRAP_SERVERS, which is not set"
+        )
+
+
+def courier_conf(settings: Settings, client_id: str) -> Conf:
+    """A producer to the cluster that holds the targets; what it has acknowledged is there to stay."""
+    return {
+        "linger.ms": 1,
+        "compression.type": "lz4",
+        "message.max.bytes": LARGEST_RECORD,
+        **target_conf(settings, client_id),
+        "queue.buffering.max.messages": 1_000_000,
+        "partitioner": PARTITIONER,
+        "enable.idempotence": True,
+        "acks": "all",
+        "message.timeout.ms": int(DELIVERY_SECONDS * 1000),
+    }
+
+
 def consumer_conf(settings: Settings, client_id: str, group_id: str) -> Conf:
     """A consumer that sees only what was committed and is told where a partition ends."""
     return {
@@ -58,6 +107,7 @@ def consumer_conf(settings: Settings, client_id: str, group_id: str) -> Conf:
         # how long a broker that has nothing keeps a fetch waiting, and with it the news that the end is
         # reached: at the default of 500 a restore of an empty partition takes half a second longer
         "fetch.wait.max.ms": 100,
+        "topic.metadata.refresh.interval.ms": METADATA_MS,
         "partition.assignment.strategy": "cooperative-sticky",
         "session.timeout.ms": settings.session_timeout,
         # a member learns with a heartbeat that another has left: this bounds a planned hand-over
@@ -72,6 +122,10 @@ def consumer_conf(settings: Settings, client_id: str, group_id: str) -> Conf:
     }
 
 
+LARGEST_RECORD = 100_000_000
+"""The brokers say what is too large, topic by topic; the client's own limit of 1 MB is below their usual one."""
+
+
 def producer_conf(settings: Settings, client_id: str) -> Conf:
     """An idempotent producer that partitions as Java does."""
     return {
@@ -79,6 +133,7 @@ def producer_conf(settings: Settings, client_id: str) -> Conf:
         "linger.ms": 1,
         "compression.type": "lz4",
         "queue.buffering.max.messages": 1_000_000,
+        "message.max.bytes": LARGEST_RECORD,
         **read_kafka_file(settings.configuration_file).producer,
         "partitioner": PARTITIONER,
         "enable.idempotence": True,

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-import yaml
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -21,28 +19,6 @@ _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
 
 METRICS_NAME = "METRICS_HTTP_ADDR"
 METRICS_ALIAS = "METRICS_ADDR"
-
-NOT_TO_BE_SET = {
-    "plugin.library.paths": "it loads code",
-    **dict.fromkeys(
-        (
-            "isolation.level",
-            "enable.auto.commit",
-            "enable.auto.offset.store",
-            "auto.offset.reset",
-            "enable.partition.eof",
-            "partition.assignment.strategy",
-            "enable.idempotence",
-            "partitioner",
-            "transactional.id",
-        ),
-        "a guarantee stands on it",
-    ),
-    "group.id": "GROUP_ID is for that",
-    "session.timeout.ms": "SESSION_TIMEOUT is for that",
-    "transaction.timeout.ms": "TRANSACTION_TIMEOUT is for that",
-}
-"""librdkafka properties that a file may not set, and why."""
 
 
 class Address(NamedTuple):
@@ -221,90 +197,3 @@ def _name_variables(error: ValidationError) -> str:
 def _variable(name: str) -> str:
     came_from_alias = name == METRICS_NAME and not os.environ.get(METRICS_NAME) and os.environ.get(METRICS_ALIAS)
     return METRICS_ALIAS if came_from_alias else name
-
-
-class KafkaFile(NamedTuple):
-    """Client properties from CONFIGURATION_FILE."""
-
-    common: dict[str, Any]
-    producer: dict[str, Any]
-    consumer: dict[str, Any]
-
-
-@cache
-def read_kafka_file(path: Path | None) -> KafkaFile:
-    """Read client properties: YAML as etf1's, or `name=value` lines as librdkafka's.
-
-    Read once: every client of a process has the same, also one that is made in a rebalance later on.
-
-    Raises:
-        ConfigurationError: the file cannot be read, or sets what it may not.
-    """
-    if path is None:
-        return KafkaFile({}, {}, {})
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(f"CONFIGURATION_FILE: {path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigurationError(f"CONFIGURATION_FILE: {path} cannot be read: it is not UTF-8") from None
-    file = (_read_yaml if path.suffix in (".yaml", ".yml") else _read_properties)(text, path)
-    for properties in file:
-        for name in sorted(NOT_TO_BE_SET.keys() & properties.keys()):
-            raise ConfigurationError(f"CONFIGURATION_FILE: {path}: {name} is not accepted, {NOT_TO_BE_SET[name]}")
-    return file
-
-
-def _read_yaml(text: str, path: Path) -> KafkaFile:
-    try:
-        # every value as the text that is written there: as YAML's number, a password of 0123 is 83
-        document = yaml.load(text, Loader=yaml.BaseLoader) or {}  # noqa: S506 - it makes texts, lists and mappings only
-    except (yaml.YAMLError, RecursionError) as error:
-        # the error itself would quote the line, and the line may hold a password
-        mark = getattr(error, "problem_mark", None)
-        place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
-        raise ConfigurationError(
-            f"CONFIGURATION_FILE: {place}: not YAML; quote values with special characters"
-        ) from None
-    found: dict[str, dict[str, Any]] = {}
-    for section in ("common", "producer", "consumer"):
-        found[section] = _dig(document, ("kafka", section, "configuration"), path)
-    known = {"common", "producer", "consumer"}
-    unknown = sorted(set(document) - {"kafka"} if isinstance(document, dict) else []) + sorted(
-        set(document.get("kafka") or {}) - known if isinstance(document, dict) else []
-    )
-    if unknown:
-        raise ConfigurationError(f"CONFIGURATION_FILE: {path}: {', '.join(map(str, unknown))}: not known here")
-    return KafkaFile(found["common"], found["producer"], found["consumer"])
-
-
-def _dig(document: Any, names: tuple[str, ...], path: Path) -> dict[str, Any]:
-    place = document
-    for depth, name in enumerate(names, 1):
-        if not isinstance(place, dict):
-            missing = ".".join(names[:depth])
-            raise ConfigurationError(f"CONFIGURATION_FILE: {path}: expected names and values above {missing}")
-        place = place.get(name)
-        if place in (None, ""):
-            return {}
-    if not isinstance(place, dict):
-        raise ConfigurationError(f"CONFIGURATION_FILE: {path}: {'.'.join(names)} is not a list of names and values")
-    for name, value in place.items():
-        if not isinstance(value, str):
-            raise ConfigurationError(f"CONFIGURATION_FILE: {path}: {'.'.join(names)}: {name}: expected one value")
-    return dict(place)
-
-
-def _read_properties(text: str, path: Path) -> KafkaFile:
-    properties: dict[str, Any] = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        stripped = line.strip()
-        if not stripped or stripped.startswith("#"):
-            continue
-        name, equals, value = stripped.partition("=")
-        if not equals:
-            raise ConfigurationError(f"CONFIGURATION_FILE: {path}:{number}: expected name=value")
-        if not name.strip():
-            raise ConfigurationError(f"CONFIGURATION_FILE: {path}:{number}: there is no name before the =")
-        properties[name.strip()] = value.strip()
-    return KafkaFile(properties, {}, {})

@@ -27,7 +27,9 @@ def demo():
 
     def start(*variables: str) -> pexpect.spawn:
         environment = {**os.environ, "TERM": "dumb", "COLUMNS": "200"}
-        screen = pexpect.spawn("make", [*MAKE_DEMO, *variables], cwd=ROOT, env=environment, encoding="utf-8")
+        screen = pexpect.spawn(
+            "make", [*MAKE_DEMO, *variables], cwd=ROOT, env=environment, encoding="utf-8", use_poll=True
+        )
         opened.append(screen)
         return screen
 

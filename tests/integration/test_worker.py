@@ -16,6 +16,7 @@ from scheduler import wire
 from scheduler.instants import format_epoch, parse_instant
 from scheduler.job import Job
 from scheduler.schedule import Schedule
+from tests.support.raw_produce import produce_raw
 from tests.support.schedules import wait_until
 from tests.support.workers import CLOCK, PARTITIONS, SECONDS, Bench
 
@@ -106,6 +107,28 @@ def test_a_message_that_is_no_job_goes_to_the_dead_letters_and_the_next_one_is_r
     worker.signal(signal.SIGTERM)
     assert worker.ended() == 0
     assert bench.committed() == 2
+
+
+def test_a_message_whose_header_names_are_not_utf8_goes_to_the_dead_letters_and_the_next_one_is_run(
+    bench: Bench, broker: Broker
+) -> None:
+    before = 100  # the interpreter calls in another way what it has called often, and the client trips in another way
+    for _ in range(before):
+        bench.send_raw(b"no job", headers=[("trace", b"1")])
+    produce_raw(
+        broker.bootstrap_servers, bench.cluster, 0, b"key", b"value", [(b"n\xff", b"1")], timestamp_ms=CLOCK.now_ms()
+    )
+    bench.send("true")
+    worker = bench.ready_worker()
+
+    *_, dead = bench.read(bench.dead_letters, before + 1)
+    (result,) = bench.read_results(1)
+
+    assert (dead.key(), dead.value()) == (b"key", b"value")
+    assert b"header's name is not UTF-8" in dict(dead.headers() or [])["dead-letter-reason"]
+    assert result["outcome"] == "succeeded"
+    worker.signal(signal.SIGTERM)
+    assert worker.ended() == 0
 
 
 def test_a_job_that_grows_too_large_for_kafka_is_given_up_and_blocks_nothing(bench: Bench) -> None:

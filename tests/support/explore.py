@@ -26,6 +26,8 @@ def walk(seed: int, mutation: Mutation | None = None, steps: int = 60) -> World:
     actions = (
         (6, lambda: world.schedule(dice.choice(KEYS), dice.choice(DELAYS_MS), hold=dice.random() < 0.15)),
         (2, lambda: world.schedule(dice.choice(KEYS), dice.choice(DELAYS_MS), every="7s")),
+        (2, lambda: world.look(dice.choice(KEYS))),
+        (4, lambda: _carry_on(dice, world)),
         (3, lambda: world.cancel(dice.choice(KEYS), hold=dice.random() < 0.1)),
         (1, lambda: world.malformed(dice.choice(KEYS))),
         (2, lambda: world.decide_held(commit=dice.random() < 0.7)),
@@ -46,6 +48,17 @@ def walk(seed: int, mutation: Mutation | None = None, steps: int = 60) -> World:
     return world
 
 
+def _carry_on(dice: random.Random, world: World) -> None:
+    """A planner changes what it has seen some time ago, or just now, while the owner fires."""
+    key = dice.choice(KEYS)
+    if dice.random() < 0.7:
+        world.look(key)
+        world.owner.read(1000)
+        world.owner.begin(100)
+        dice.choice((world.owner.commit, lambda: None))()
+    world.carry_on(key, hold=dice.random() < 0.15)
+
+
 def _back(dice: random.Random) -> int:
     """Mostly the owner; at times one that was it and does not know better."""
     return dice.choice((0, 0, 0, 1, 2))
@@ -53,5 +66,7 @@ def _back(dice: random.Random) -> int:
 
 def _change(dice: random.Random, world: World) -> Change:
     verb = dice.choice(list(Verb))
-    due_ms = world.broker.now_ms + dice.choice(DELAYS_MS) if verb is Verb.RESCHEDULE else None
-    return Change(verb, due_ms)
+    if verb is not Verb.RESCHEDULE:
+        return Change(verb)
+    # hardly ever an instant that has fired: an operator who asks for that one again gets it again
+    return Change(verb, world.broker.now_ms + dice.choice(DELAYS_MS) + dice.randrange(20_000))

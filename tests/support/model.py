@@ -38,6 +38,7 @@ class Mutation(Enum):
     UNCERTAIN_IS_COMMITTED = auto()  # an unknown outcome is taken for success
     UNCERTAIN_IS_ABORTED = auto()  # an unknown outcome is taken for failure
     EARLY = auto()  # the clock is read a second ahead
+    CONTINUES_BLINDLY = auto()  # an update of a recurring schedule is due when its writer saw the old one due
 
 
 @dataclass
@@ -334,6 +335,8 @@ class World:
         self.compacted = 0
         self._serial = 0
         self._held: list[tuple[Transaction, Version]] = []
+        self._seen: dict[bytes, Schedule] = {}
+        """What a planner has read and not yet changed."""
 
     @property
     def owner(self) -> Replica:
@@ -349,6 +352,41 @@ class World:
         headers = wire.schedule_headers(TARGET, due_ms=due_ms, cron=every and f"@every {every}")
         kind = "schedule" if every is None else "recurring"
         self._write(key, payload, headers, kind, due_ms, hold=hold)
+
+    def look(self, key: bytes) -> None:
+        """A planner reads what is in force; what it writes later stands on that."""
+        reader = PartitionEngine()
+        stable = self.broker.last_stable_offset()
+        for entry in self.broker.log:
+            if entry.key is not None and entry.offset < stable and not _aborted(entry):
+                reader.record(
+                    entry.key, entry.value, entry.headers, timestamp_ms=entry.timestamp_ms, offset=entry.offset
+                )
+        found = reader.pending.get(key)
+        if found is not None and found.rule is not None:
+            self._seen[key] = found
+        else:
+            self._seen.pop(key, None)
+
+    def carry_on(self, key: bytes, *, hold: bool = False) -> None:
+        """The planner changes the payload of what it saw, not when it is due.
+
+        Where another client had a say meanwhile, it is that one's schedule, and nothing is promised.
+        """
+        seen = self._seen.pop(key, None)
+        if seen is None or seen.value != self._last_word_on(key):
+            return
+        self._serial += 1
+        payload = b"%s+%d" % (seen.value.partition(b"+")[0], self._serial)
+        headers = wire.schedule_headers(TARGET, due_ms=seen.due_ms, cron="@every 7s")
+        if self.mutation is not Mutation.CONTINUES_BLINDLY:
+            headers.append((wire.CONTINUES, b"true"))
+        self._write(key, payload, headers, "recurring", seen.due_ms, hold=hold)
+
+    def _last_word_on(self, key: bytes) -> bytes:
+        """The payload of the last record of a client about a key, held ones included."""
+        of_clients = (*self.versions, *(version for _, version in self._held))
+        return max((each for each in of_clients if each.key == key), key=lambda each: each.offset).payload
 
     def cancel(self, key: bytes, *, hold: bool = False) -> None:
         self._write(key, None, [], "cancel", 0, hold=hold)
@@ -426,9 +464,11 @@ class World:
 
     # -- the judge -----------------------------------------------------------------------------------
 
-    def judge(self) -> None:  # noqa: PLR0912 - a list of rules
+    def judge(self) -> None:  # noqa: PLR0912, PLR0915 - a list of rules
         """Compare what clients were told with what was delivered, by offsets."""
         fired: dict[tuple[bytes, int], int] = {}
+        jobs: dict[tuple[bytes, int], int] = {}
+        moved = {version.key for version in self.broker.asked}
         history: dict[tuple[str, bytes], int] = {}
         for at_ms, out in self.broker.delivered:
             said = dict(out.headers)
@@ -439,6 +479,11 @@ class World:
                 name = (out.value or b"", due_ms)
                 fired[name] = fired.get(name, 0) + 1
                 assert fired[name] == 1, f"doubled: {name}"
+                if (said[wire.KEY] or b"") in moved:
+                    continue  # an operator may ask for the same instant again
+                job = (name[0].partition(b"+")[0], due_ms)
+                jobs[job] = jobs.get(job, 0) + 1
+                assert jobs[job] == 1, f"doubled by a change: {name}"
             else:
                 outcome = (said[wire.OUTCOME] or b"").decode()
                 entry = (outcome, (out.value or b"") + (said.get(wire.EPOCH) or b""))
@@ -467,6 +512,11 @@ class World:
                 assert key not in pending, f"cancelled but pending: {key!r}"
         for key, schedule in pending.items():
             assert schedule.rule is not None, f"due and not fired: {key!r}"
+        for versions in by_key.values():
+            for version, following in pairwise(versions):
+                if version.kind == "schedule" and following.kind != "cancel" and following.payload != version.payload:
+                    name = version.payload + format_epoch(version.due_ms)
+                    assert ended.get(name) != Outcome.CANCELLED, f"replaced, and told to be cancelled: {version}"
         if self.compacted == 0:
             told = set(ended)
             for versions in by_key.values():

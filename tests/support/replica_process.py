@@ -112,9 +112,10 @@ class ReplicaProcess:
 
 
 @contextmanager
-def replica_process(installation: Installation) -> Iterator[ReplicaProcess]:
-    """A running replica; killed at the end if it has not ended by then."""
-    process = ReplicaProcess(installation.environment())
+def replica_process(installation: Installation, **settings: str) -> Iterator[ReplicaProcess]:
+    """A running replica; killed at the end if it has not ended by then. Settings are variables, in lower case."""
+    other = {name.upper(): value for name, value in settings.items()}
+    process = ReplicaProcess({**installation.environment(), **other})
     try:
         yield process
     finally:

@@ -19,6 +19,8 @@ from tests.support.records import Header, Put, Record
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from opentelemetry.trace import TracerProvider
+
     from tests.support.broker import Topics
 
 SECONDS = 30.0
@@ -232,9 +234,16 @@ class Installation:
     # -- replicas ------------------------------------------------------------------------------------
 
     @contextmanager
-    def replica(self, *, restored: bool = True, clock: Clock = clock, **settings: Any) -> Iterator[Scheduler]:
+    def replica(
+        self,
+        *,
+        restored: bool = True,
+        clock: Clock = clock,
+        tracer_provider: TracerProvider | None = None,
+        **settings: Any,
+    ) -> Iterator[Scheduler]:
         """A replica in this process; `restored` waits until it fires in every partition."""
-        scheduler = Scheduler(self.settings(**settings), clock=clock)
+        scheduler = Scheduler(self.settings(**settings), clock=clock, tracer_provider=tracer_provider)
         scheduler.start()
         try:
             if restored:

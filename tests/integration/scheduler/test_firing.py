@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from scheduler.clock import rfc3339
 from tests.support.records import Put
-from tests.support.schedules import JAVA, clock, epoch
+from tests.support.schedules import JAVA, clock, epoch, wait_until_pending
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -191,3 +191,38 @@ def test_a_schedule_of_an_aborted_transaction_never_fires_one_of_a_committed_doe
         fired = installation.fired(b"yes")
 
     assert [message["scheduler-key"] for message in fired] == [b"yes"]
+
+
+def test_a_tombstone_for_the_target_and_an_empty_payload_are_not_the_same_and_neither_is_a_cancel(
+    installation: Installation,
+) -> None:
+    """A peer can deliver no null, and fires an empty payload again with each restart: it never ends it."""
+    due_ms = clock.now_ms() + 1000
+    installation.write(
+        installation.schedule(b"null", b"why", due_ms=due_ms, target_key=b"k", target_tombstone="true"),
+        installation.schedule(b"null of nothing", b"", due_ms=due_ms, target_key=b"k", target_tombstone="true"),
+        installation.schedule(b"empty", b"", due_ms=due_ms, target_key=b"k"),
+        installation.schedule(b"false", b"payload", due_ms=due_ms, target_tombstone="false"),
+        installation.schedule(b"recurring", b"", due_ms=due_ms, cron="@every 1h", target_tombstone="true"),
+    )
+    keys = {b"null", b"null of nothing", b"empty", b"false", b"recurring"}
+    for _ in range(3):
+        with installation.replica() as replica:
+            installation.fired(*keys)
+            wait_until_pending(replica, 1)
+            (successor,) = replica.owners()[installation.schedules, 0].engine.pending
+
+    fired = installation.read(installation.target)
+    assert {message["scheduler-key"]: message.value for message in fired} == {
+        b"null": None,
+        b"null of nothing": None,
+        b"empty": b"",
+        b"false": b"payload",
+        b"recurring": None,
+    }
+    assert len(fired) == len(keys)
+    assert {message.key for message in fired if message["scheduler-key"] in (b"null", b"empty")} == {b"k"}
+    history = {record.key: record for record in installation.read(installation.history)}
+    assert {key: record["scheduler-outcome"] for key, record in history.items()} == dict.fromkeys(keys, b"fired")
+    assert (history[b"null"].value, history[b"null"]["scheduler-target-tombstone"]) == (b"why", b"true")
+    assert (successor.key, successor.value, successor.delivers_null) == (b"recurring", b"", True)

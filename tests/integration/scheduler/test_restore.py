@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
+from scheduler.engine.changes import Change, Verb
 from scheduler.engine.life import State
 from tests.support.records import Put
-from tests.support.schedules import SECONDS, clock, wait_until
+from tests.support.schedules import SECONDS, clock, wait_until, wait_until_pending
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,12 +90,13 @@ def test_a_compacted_log_restores_to_the_same_schedules(install: Callable[..., I
 
 def test_an_open_transaction_of_another_client_fires_nothing_twice(installation: Installation) -> None:
     """It hides the tombstones behind it from every read_committed reader; whoever restores waits for its end."""
-    with installation.replica():
-        installation.write(installation.schedule(b"a", due_ms=clock.now_ms() + 1000))
+    with installation.replica() as replica:
+        installation.write(installation.schedule(b"a", due_ms=clock.now_ms() + LATER_MS))
+        wait_until_pending(replica, 1)
         stranger = installation.transaction(
             installation.group_id + "-stranger", installation.schedule(b"of the stranger", epoch=0)
         )
-        installation.fired(b"a")
+        replica.owners()[installation.schedules, 0].requests.change(b"a", Change(Verb.FIRE)).result(SECONDS)
     with installation.replica(restored=False) as replica:
         wait_until(
             lambda: any(owner.reading and owner.engine._end >= 1 for owner in replica.owners().values()),

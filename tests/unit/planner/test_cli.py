@@ -63,13 +63,14 @@ def test_the_clusters_are_those_of_the_environment(planner: Planner, monkeypatch
 
 @pytest.mark.parametrize(
     ("name", "what"),
-    [("missing", "No such file or directory"), (".", "Is a directory")],
+    [("missing", "missing: cannot be read: No such file or directory"), (".", ". holds no crontab: ")],
 )
-def test_a_file_that_cannot_be_read_is_named(planner: Planner, name: str, what: str) -> None:
-    code, out, err = planner("sync", name, "--source", "x")
+@pytest.mark.parametrize("command", ["plan", "sync"])
+def test_a_file_that_cannot_be_read_is_named(planner: Planner, command: str, name: str, what: str) -> None:
+    code, out, err = planner(command, name, "--source", "x")
 
     assert (code, out) == (ExitCode.BAD_INPUT, "")
-    assert err == f"planner: {name}: cannot be read: {what}\n"
+    assert err.startswith(f"planner: {what}")
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,10 @@ def test_a_file_that_cannot_be_read_is_named(planner: Planner, name: str, what: 
         (["a b.txt"], "'a b.txt' is not a name; use letters, digits, '.', '_' and '-', at most 100; name the source"),
         (["jobs", "--source", "a/b"], "Invalid value for --source: 'a/b' is not a name"),
         (["jobs", "--source", ""], "Invalid value for --source: '' is not a name"),
-        ([], "Missing argument 'FILE'"),
+        (["-"], "standard input has no name; name the source with --source"),
+        (["jobs", "--horizon", "soon"], "Invalid value for '--horizon': 'soon' is not a duration"),
+        (["jobs", "--horizon", "1s"], "Invalid value for '--horizon': '1s' is not from 1m to 366d"),
+        ([], "Missing argument 'FILE|DIR|-'"),
     ],
 )
 def test_a_source_that_no_id_can_carry_is_refused(planner: Planner, arguments: list[str], what: str) -> None:
@@ -97,6 +101,32 @@ def test_a_setting_of_the_environment_that_does_not_parse_is_named(
 
     assert code == ExitCode.CONFIGURATION
     assert err.startswith("planner: SCHEDULES_TOPICS: ")
+
+
+def test_standard_input_cannot_be_watched(planner: Planner) -> None:
+    code, _, err = planner("watch", "-")
+
+    assert code == ExitCode.USAGE
+    assert "standard input cannot be watched" in err
+
+
+def test_the_shell_completes_commands_and_options(planner: Planner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_PLANNER_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_CWORD", "2")
+    monkeypatch.setenv("COMP_WORDS", "planner sync --")
+
+    code, out, _ = planner()
+
+    assert code == ExitCode.OK
+    assert {"plain,--source", "plain,--dry-run", "plain,--horizon", "plain,--yes"} <= set(out.splitlines())
+
+
+@pytest.mark.parametrize("command", ["check", "export", "list", "next", "plan", "sync", "watch"])
+def test_every_command_has_help_with_examples(planner: Planner, command: str) -> None:
+    code, out, _ = planner(command, "--help")
+
+    assert code == ExitCode.OK
+    assert f"planner {command}" in out.partition("Examples:")[2]
 
 
 def test_help_ends_with_examples_and_the_environment(planner: Planner) -> None:

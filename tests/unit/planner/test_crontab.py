@@ -13,6 +13,14 @@ from planner.job_settings import JobSettings
 from scheduler.schedule import Misfire
 
 CLUSTERS = ["cluster-a", "cluster-b"]
+NOON = 1_893_499_200_000
+"""2030-01-01T12:00:00Z"""
+DAYS = "sun, mon, tue, wed, thu, fri, sat"
+SIX = (
+    "1:{}: 6 fields where there are 5; a rule has five fields: minute, hour, day of month, month, day of week; "
+    "there are none for seconds or years, `@every 10s` is finer than a minute"
+)
+ANACRON = "a line of an anacrontab: days, minutes of delay, name, command; give it a time, such as 5 3 * * *"
 EXAMPLE = Path(__file__).parents[3] / "examples" / "crontab.txt"
 
 
@@ -151,6 +159,9 @@ def test_variables_hold_for_the_lines_below_them_only() -> None:
         ("MISFIRE=skip", JobSettings(misfire=Misfire.SKIP)),
         ("MISFIRE_GRACE=600s", JobSettings(misfire_grace="10m")),
         ("CLUSTER=cluster-b", JobSettings(cluster="cluster-b")),
+        ("OVERLAP=replace", JobSettings(overlap="replace")),
+        ('OVERLAP=forbid\nOVERLAP=""', JobSettings()),
+        ("JITTER=0s", JobSettings()),
         ('TIMEOUT=30s\nTIMEOUT=""', JobSettings()),
         ("CRON_TZ=Asia/Tokyo\nCRON_TZ=''", JobSettings()),
     ],
@@ -201,7 +212,7 @@ def test_an_entry_without_a_name_is_called_by_its_program_and_the_start_of_its_i
         ),
         (
             "oops",
-            ["1:5: 1 fields where there are 5; a rule has five fields: minute, hour, day of month, month, day of week"],
+            ["1:5: 1 field where there are 5; a rule has five fields: minute, hour, day of month, month, day of week"],
         ),
         (
             "@reboot run",
@@ -227,7 +238,27 @@ def test_an_entry_without_a_name_is_called_by_its_program_and_the_start_of_its_i
                 )
             ],
         ),
-        ("@monthly\t15\tcron.monthly\trun", ["1:10: nothing may follow @monthly"]),
+        ("@monthly 15", ["1:10: nothing may follow @monthly"]),
+        ("0 0 9 * * MON run", [SIX.format(11)]),
+        ("0 0 9 * * Friday run", [SIX.format(11)]),
+        ("0 0 9 * * mon-wed run", [SIX.format(11)]),
+        ("0 0 9 * * * 2030 run", [SIX.format(11).replace("6 fields", "7 fields")]),
+        ("0 0 9 ? * 2 run", [SIX.format(11)]),
+        ("0 9 * * monday run", [f"1:9: day of week: 'monday' is not one of {DAYS}; write mon"]),
+        (
+            "5x * * * * run",
+            [
+                (
+                    "1:2: minute: cannot read '5x'; write *, a value, a range a-b, either of the two with a step /n, "
+                    "or a list of them"
+                )
+            ],
+        ),
+        ("1, 2 * * * * run", ["1:1: a list that ends at '1,'; write lists without blanks, such as 1,2,3"]),
+        ("@monthly\t15\tcron.monthly\trun", [f"1:1: {ANACRON}"]),
+        (" 7 10 weekly  run-parts x", [f"1:2: {ANACRON}"]),
+        ("UNSET=X", ["1:7: UNSET: 'X' is no variable that a line above sets"]),
+        ("X=1\nUNSET=X\nUNSET=X", ["3:7: UNSET: 'X' is no variable that a line above sets"]),
         (
             "0 0 30 2 * run",
             [
@@ -259,7 +290,17 @@ def test_an_entry_without_a_name_is_called_by_its_program_and_the_start_of_its_i
         ("NAME=a b", ["1:6: NAME: 'a b' is not a name; use letters, digits, '.', '_' and '-', at most 100"]),
         ("@daily a\nNAME=x", ["2:1: NAME=x is followed by no entry that it could name"]),
         ("NAME=x\nNAME=y\n@daily a", ["1:1: NAME=x is followed by no entry that it could name"]),
-        ("OVERLAP=forbid", ["1:1: OVERLAP is reserved for a setting to come; rename the variable"]),
+        ("OVERLAP=wait", ["1:9: OVERLAP: 'wait' is not one of allow, forbid, replace"]),
+        ("JITTER=366d", ["1:8: JITTER: '366d' is over 365 days"]),
+        (
+            "JITTER=5",
+            [
+                (
+                    "1:8: JITTER: '5' is not a duration: write it like 250ms, 90s, 15m, 2h, 1d, 1h30m (largest unit "
+                    "first), or in ISO 8601 like PT15M, P1DT2H"
+                )
+            ],
+        ),
         (b"@daily caf\xe9", ["1:11: byte 0xe9 is not UTF-8; save the file as UTF-8"]),
         ("@daily über".encode() + b" \xff", ["1:13: byte 0xff is not UTF-8; save the file as UTF-8"]),
         ("@daily a\r@daily b", ["1:9: a carriage return inside the line; remove it"]),
@@ -295,6 +336,16 @@ def test_every_error_of_a_file_is_told_in_its_order() -> None:
     [
         ("MAILTO=root", "1:1: MAILTO is not used: a run's output goes to the worker's log"),
         ('MAILTO=""', "1:1: MAILTO is not used: a run's output goes to the worker's log"),
+        ("SHELL=/bin/bash", "1:1: SHELL is a variable for the commands; workers run them with /bin/sh"),
+        ("TZ=Europe/Riga", "1:1: TZ is a variable for the commands; times are in CRON_TZ"),
+        (
+            "RANDOM_DELAY=30",
+            "1:1: RANDOM_DELAY is a variable for the commands; JITTER=5m spreads entries over five minutes",
+        ),
+        (
+            "@daily root run\n@hourly root run",
+            "1:8: 'root' is taken for the command; a file with a user column is --system",
+        ),
         (
             "MAX_ATEMPTS=3",
             "1:1: MAX_ATEMPTS is a variable for the commands; if you meant MAX_ATTEMPTS, write that",
@@ -305,8 +356,126 @@ def test_what_has_no_effect_or_perhaps_another_is_noted(line: str, note: str) ->
     assert [str(remark) for remark in read_well(line).notes] == [note]
 
 
+@pytest.mark.parametrize("line", ["OVERLAP=allow", "SHELL=/bin/sh", "HOME=/root", "TIME=1", "@daily root"])
+def test_what_means_what_it_says_is_not_noted(line: str) -> None:
+    assert read_well(line).notes == ()
+
+
 def test_mailto_is_no_variable_of_the_commands() -> None:
     assert read_well("MAILTO=root\n@daily run").entries[0].environment == {}
+
+
+# ---------------------------------------------------------------- the user column
+
+
+def read_system(text: str) -> Crontab:
+    return read_crontab(text.encode(), clusters=CLUSTERS, system=True)
+
+
+@pytest.mark.parametrize(
+    ("line", "parsed"),
+    [
+        ("17 * * * *\troot  cd / && run", ("root", "cluster-a", "cd / && run")),
+        ("@daily www-data cluster-b run", ("www-data", "cluster-b", "run")),
+        ("@every 5s _apt\trun", ("_apt", "cluster-a", "run")),
+        ("* * * * * cluster-b run", ("cluster-b", "cluster-a", "run")),
+        ("* * * * * machine$ run", ("machine$", "cluster-a", "run")),
+    ],
+)
+def test_a_user_stands_between_time_and_command(line: str, parsed: tuple[str, str, str]) -> None:
+    (entry,) = read_system(line).entries
+
+    assert (entry.user, entry.cluster, entry.command) == parsed
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        ("* * * * * root", "1:15: the command is missing"),
+        ("* * * * *", "1:10: the user and the command are missing"),
+        (
+            "* * * * * /bin/run it",
+            "1:11: '/bin/run' is not the name of a user; a file without a user column is read without --system",
+        ),
+        ("0 0 12 * * * root run", SIX.format(12)),
+        (
+            "@reboot root run",
+            "1:1: unknown rule '@reboot'; a schedule knows no start of a machine; give it a time, or `@every 1h`",
+        ),
+    ],
+)
+def test_a_line_without_the_user_is_refused(line: str, error: str) -> None:
+    assert [str(one) for one in read_system(line).errors] == [error]
+
+
+def test_that_workers_do_not_change_the_user_is_said_once() -> None:
+    notes = read_system("@daily root a\n@daily mail b\n").notes
+
+    assert [str(note) for note in notes] == [
+        "1:8: a user is carried in the job; workers run commands as their own user"
+    ]
+
+
+def test_two_users_same_command_is_two_schedules() -> None:
+    one, other = read_system("@daily root a\n@daily mail a\n").entries
+
+    assert one.id != other.id
+
+
+# ---------------------------------------------------------------- where settings are from
+
+
+def test_an_entry_knows_the_lines_of_what_is_in_force() -> None:
+    text = 'TIMEOUT=5m\nX=1\n@daily a\nTIMEOUT=""\nX=2\nJITTER=1m\n@daily b\nUNSET=X\n@daily c\n'
+    a, b, c = read_well(text).entries
+
+    assert a.given == {"TIMEOUT": (1, "5m"), "X": (2, "1")}
+    assert b.given == {"X": (5, "2"), "JITTER": (6, "1m")}
+    assert c.given == {"JITTER": (6, "1m")}
+
+
+def test_a_variable_that_is_unset_is_gone_below_only() -> None:
+    a, b = read_well('X=1\n"Y y"=2\n@daily a\nUNSET=Y y\n@daily b').entries
+
+    assert (a.environment, b.environment) == ({"X": "1", "Y y": "2"}, {"X": "1"})
+
+
+# ---------------------------------------------------------------- jitter
+
+
+def test_jitter_spreads_a_crowd_over_all_of_it() -> None:
+    lines = "\n".join(f"0 3 * * * run {number}" for number in range(1000))
+    shifts = sorted(entry.rule.shift_ms for entry in read_well(f"JITTER=10m\n{lines}").entries)
+
+    assert 0 <= shifts[0] < shifts[-1] < 600_000
+    for tenth in range(10):  # 100 are expected in each
+        assert 60 < sum(tenth * 60_000 <= shift < (tenth + 1) * 60_000 for shift in shifts) < 140
+
+
+def test_an_entry_has_its_own_part_of_the_jitter_for_ever() -> None:
+    """A changed shift would move every job that was planned before."""
+
+    def shift(text: str) -> int:
+        return read_well(text).entries[-1].rule.shift_ms
+
+    assert shift("JITTER=1h\nNAME=nightly\n0 3 * * * run") == 831_873
+    assert shift("JITTER=1h\nX=1\n@hourly other\nNAME=nightly\n0 4 * * * something else") == 831_873
+    assert shift("JITTER=1m\nNAME=nightly\n0 3 * * * run") == 831_873 // 60
+
+
+def test_jitter_leaves_text_and_id_as_they_are() -> None:
+    plain, spread = (read_well(text).entries[0] for text in ("0 3 * * * run", "JITTER=1h\n0 3 * * * run"))
+
+    assert (plain.id, plain.rule.text, plain.rule.timezone) == (spread.id, spread.rule.text, spread.rule.timezone)
+    assert (plain.rule.shift_ms, spread.rule.shift_ms > 0) == (0, True)
+
+
+def test_a_period_is_spread_by_its_first_occurrence() -> None:
+    lines = "\n".join(f"@every 1m run {number}" for number in range(50))
+    firsts = [entry.first_after(NOON) for entry in read_well(f"JITTER=5m\n{lines}").entries]
+
+    assert len(set(firsts)) > 45
+    assert all(NOON + 60_000 <= first < NOON + 120_000 for first in firsts if first)
 
 
 TIMES = st.sampled_from(["* * * * *", "0 3 * * mon", "@daily", "@every 90s"])

@@ -8,10 +8,12 @@ import pytest
 
 from planner.apply import plan_writes
 from planner.crontab import read_crontab
-from planner.plan import Cancel, Change, Create, Keep, Plan, make_plan
-from planner.report import as_json, summary, table_rows
+from planner.differences import differences
+from planner.plan import make_plan
+from planner.report import as_json, shown, summary, table_rows
 from planner.snapshot import Snapshot, select, take_snapshot
 from planner.standing import Standing, standing
+from planner.steps import Cancel, Change, Create, Keep, Later, Plan
 from scheduler.errors import InputError
 from scheduler.job import Job
 from scheduler.records import Stored, Write
@@ -166,6 +168,110 @@ def test_a_named_entry_with_another_command_is_changed_and_an_unnamed_one_replac
     assert [type(step) for step in plan.steps] == [Change, Create, Cancel]
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "fields"),
+    [
+        ("@every 1h run%in", "NAME=x\n@every 1h run%in", ["id", "job"]),
+        ("NAME=x\n@every 1h run", "@every 1h run", ["id", "job"]),
+        ("*/9 * * * * run", "*/9 * * * * cluster-b run", ["id", "cluster", "job"]),
+    ],
+)
+def test_an_entry_with_another_id_goes_on_where_it_stood(before: str, after: str, fields: list[str]) -> None:
+    """A name or a cluster is given to a running entry: its next run is neither lost nor doubled."""
+    (current,) = in_force(before, partition=3)
+
+    (step,) = planned(after, (current,), NOON + 60_000).steps
+
+    assert isinstance(step, Change)
+    assert step.due_ms == current.schedule.due_ms
+    assert [found.field for found in differences(step)] == fields
+    new, old = plan_writes(Plan((step,)), "schedules")
+    assert (new.key, new.partition) == (step.desired.key, None)
+    assert old == Write("schedules", current.schedule.key, None, partition=3)
+
+
+@pytest.mark.parametrize("late_ms", [-2_000, 0, HOUR])
+def test_one_that_is_about_to_fire_takes_another_id_later(late_ms: int) -> None:
+    """Or is overdue: nobody knows whether a scheduler fires it in this very moment."""
+    (current,) = in_force("@hourly run")
+    now_ms = current.schedule.due_ms + late_ms
+
+    plan = planned("NAME=x\n@hourly run", (current,), now_ms)
+
+    assert [type(step) for step in plan.steps] == [Later]
+    assert plan.waits
+    assert plan_writes(plan, "schedules") == []
+    assert "which is about to fire" in table_rows(plan.steps)[0][-1]
+    assert [type(step) for step in planned("NAME=x\n@hourly run", (current,), now_ms - 2_001 - late_ms).steps] == [
+        Change
+    ]
+
+
+def test_the_lead_grows_with_what_is_to_be_written() -> None:
+    text = "".join(f"NAME=job-{number}\n@daily run\n" for number in range(10_000))
+
+    assert planned(text, ()).needed_lead_ms == 4_000
+    assert planned(text, in_force(text)).needed_lead_ms == 2_000
+
+
+def test_a_change_says_to_the_scheduler_that_it_goes_on_where_the_schedule_stands() -> None:
+    """The schedule may fire while this is written."""
+    (current,) = in_force("NAME=x\n@hourly run")
+
+    for after in ("NAME=x\n@hourly ran", "NAME=x\n@daily run"):
+        (write,) = plan_writes(planned(after, (current,)), "schedules")
+        assert ("scheduler-continues", b"true") in write.headers
+    (write,) = plan_writes(planned("NAME=x\n@hourly ran", ()), "schedules")
+    assert "scheduler-continues" not in dict(write.headers)
+
+
+def test_a_pause_is_an_operators_and_no_difference() -> None:
+    (current,) = in_force("@hourly run")
+    current.schedule.own_headers.append(("scheduler-paused", b"true"))
+    current.schedule.paused = True
+
+    assert not planned("@hourly run", (current,)).changes
+    (write,) = plan_writes(planned("MAX_ATTEMPTS=2\n@hourly run", (current,)), "schedules")
+    assert ("scheduler-paused", b"true") in write.headers
+
+
+def test_differences_are_told_field_by_field_without_what_may_be_a_secret() -> None:
+    before = "TOKEN=old\nGONE=x\nTIMEOUT=90s\nNAME=x\n@hourly run%old"
+    after = (
+        "TOKEN=new\nADDED=y\nMAX_ATTEMPTS=3\nRETRY_DELAY=1500ms\nMISFIRE=skip\nCRON_TZ=Asia/Tokyo\nNAME=x\n"
+        "0 3 * * * cluster-b [run]%new"
+    )
+
+    plan = planned(after, in_force(before))
+
+    assert table_rows(plan.steps)[0][-1].replace("\\[", "[").splitlines() == [
+        "when: @hourly -> 0 3 * * *",
+        "CRON_TZ: UTC -> Asia/Tokyo",
+        "cluster: cluster-a -> cluster-b",
+        "MISFIRE: (none) -> skip",
+        "command: run -> [run]",
+        "ADDED: added",
+        "TOKEN: changed",
+        "stdin: changed",
+        "TIMEOUT: 1m30s -> (none)",
+        "MAX_ATTEMPTS: 1 -> 3",
+        "RETRY_DELAY: 10s -> 1s500ms",
+        "GONE: removed",
+    ]
+    assert {"field": "command", "before": "run", "after": "[run]"} in as_json(plan)[0]["changes"]
+    assert "old" not in json.dumps(as_json(plan))
+
+
+def test_a_long_plan_shows_what_changes_and_says_how_much_it_leaves_out() -> None:
+    old = "".join(f"NAME=job-{number}\n@daily run\n" for number in range(300))
+    new = old + "".join(f"NAME=new-{number}\n@daily run\n" for number in range(250))
+
+    steps, left_out = shown(planned(new, in_force(old)))
+
+    assert (len(steps), left_out) == (200, 50)
+    assert {type(step) for step in steps} == {Create}
+
+
 def test_what_the_file_does_not_state_is_cancelled_in_its_partition() -> None:
     kept, gone = in_force("@daily a\n@hourly b", partition=5)
 
@@ -197,7 +303,7 @@ def test_only_schedules_of_the_source_are_its_own() -> None:
 
     snapshot = select([*mine, *theirs, nobody, other], "jobs")
 
-    assert snapshot == Snapshot(own=mine, foreign=(nobody,))
+    assert snapshot == Snapshot(own=mine, foreign=(nobody,), others=theirs)
 
 
 def test_a_pending_retry_of_a_job_is_not_the_planners() -> None:
@@ -250,10 +356,10 @@ def test_a_plan_is_shown_as_rows_and_counted() -> None:
     text = "NAME=stays\n@daily a\nCRON_TZ=Asia/Tokyo\nNAME=new\n0 3 * * * cluster-b c"
     plan = planned(text, (kept, gone))
 
-    assert table_rows(plan) == [
-        ("=", "stays", "stays", "@daily", "UTC", "cluster-a", "2030-01-02T00:00:00Z"),
-        ("[green]+[/green]", "new", "new", "0 3 * * *", "Asia/Tokyo", "cluster-b", "2030-01-01T18:00:00Z"),
-        ("[red]-[/red]", "goes", "goes", "@hourly", "UTC", "cluster-a", "2030-01-01T13:00:00Z"),
+    assert table_rows(plan.steps) == [
+        ("=", "stays", "stays", "@daily", "UTC", "cluster-a", "2030-01-02T00:00:00Z", ""),
+        ("[green]+[/green]", "new", "new", "0 3 * * *", "Asia/Tokyo", "cluster-b", "2030-01-01T18:00:00Z", ""),
+        ("[red]-[/red]", "goes", "goes", "@hourly", "UTC", "cluster-a", "2030-01-01T13:00:00Z", ""),
     ]
     assert summary(plan) == "1 created, 0 changed, 1 cancelled, 1 kept"
     assert as_json(plan)[1:] == [
@@ -261,6 +367,7 @@ def test_a_plan_is_shown_as_rows_and_counted() -> None:
             "action": "create",
             "schedule_id": "jobs/new",
             "job": "new",
+            "file": None,
             "line": 5,
             "cron": "0 3 * * *",
             "timezone": "Asia/Tokyo",
@@ -273,6 +380,7 @@ def test_a_plan_is_shown_as_rows_and_counted() -> None:
             "action": "cancel",
             "schedule_id": "jobs/goes",
             "job": "goes",
+            "file": None,
             "line": None,
             "cron": "@hourly",
             "timezone": "UTC",
@@ -289,4 +397,5 @@ def test_a_cancelled_schedule_that_is_no_job_is_shown_too() -> None:
         Write("schedules", b"jobs/[x]", b"?", schedule_headers("t", due_ms=NOON, headers=[("planner-source", b"jobs")]))
     )
 
-    assert table_rows(planned("", (odd,))) == [("[red]-[/red]", "?", r"\[x]", "once", "", "t", "2030-01-01T12:00:00Z")]
+    (row,) = table_rows(planned("", (odd,)).steps)
+    assert row == ("[red]-[/red]", "?", r"\[x]", "once", "", "t", "2030-01-01T12:00:00Z", "")

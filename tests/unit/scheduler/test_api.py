@@ -11,11 +11,16 @@ from scheduler import wire
 from scheduler.api.app import make_app
 from scheduler.engine.life import State
 from scheduler.engine.pending import Pending
-from scheduler.runtime.settings import Settings
+from scheduler.runtime.settings import Address, Settings
+
+HERE = Address("127.0.0.1", 8000)
 
 
 class Replica:
-    """What the API needs to know of a replica."""
+    """What these routes need to know of a replica."""
+
+    policy = kafka = clock = member_id = None
+    client_id = "scheduler"
 
     def __init__(self, *, joined=True, states=None, schedules=None):
         self.settings = Settings(
@@ -51,10 +56,10 @@ def version(key, offset, *, due_ms=1_893_456_000_999, value=b"payload", **header
 
 def ask(path, method="GET", **replica):
     """One request to the application itself, without a socket."""
-    app = make_app(Replica(**replica), "127.0.0.1:8000")
+    app = make_app(Replica(**replica), HERE, HERE, loopback=True)
 
     async def answer():
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://replica") as client:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=f"http://{HERE}") as client:
             return await client.request(method, path)
 
     return asyncio.run(answer())

@@ -13,10 +13,16 @@ from scheduler import __version__
 from scheduler.broker.cluster import Cluster
 from scheduler.cli import cli, main
 from scheduler.errors import BrokerUnavailableError, ConfigurationError, ExitCode, InputError, SchedulerError
-from scheduler.runtime.cli import run
+from scheduler.runtime.cli import echo_table, run
 from scheduler.runtime.settings import Settings
 
 COMMANDS = sorted(cli.commands)
+KEYED = ("cancel", "fire", "get", "pause", "resume")
+
+
+def line_of(command):
+    """The command with what it needs to get as far as its settings."""
+    return (command, "key") if command in KEYED else (command,)
 
 
 @pytest.fixture(autouse=True)
@@ -103,6 +109,13 @@ def test_the_version(call):
             "'yesterday' is neither an instant such as 2030-01-01T00:00:00Z nor",
         ),
         (["history", "--since", "-1h"], "'-1h' is neither an instant"),
+        (["get"], "Missing argument 'KEY'"),
+        (["cancel"], "Missing argument 'KEY...'"),
+        (["cancel", "a", "--timeout", "soon"], "'--timeout'"),
+        (["list", "--due-before", "tomorrow"], "'tomorrow' is neither an instant"),
+        (["pause"], "give a KEY, or --all"),
+        (["resume", "a", "--all"], "give a KEY, or --all"),
+        (["pause", "--all", "--partition", "1"], "leave --partition out"),
     ],
 )
 def test_a_wrong_argument_is_named_with_exit_code_64(call, arguments, said):
@@ -153,7 +166,7 @@ def test_a_defect_is_not_hidden(monkeypatch):
 def test_every_wrong_setting_is_named_with_exit_code_78(call, monkeypatch, command):
     monkeypatch.setenv("SESSION_TIMEOUT", "soon")
     monkeypatch.setenv("SCHEDULES_TOPICS", "a b")
-    code, out, err = call(command)
+    code, out, err = call(*line_of(command))
 
     assert (code, out) == (ExitCode.CONFIGURATION, "")
     assert err.startswith("scheduler: ")
@@ -166,7 +179,7 @@ def test_a_wrong_configuration_file_is_named_and_its_password_is_not_shown(call,
     path = tmp_path / "kafka.config"
     path.write_text("security.protocol=PLAINTEXT\nsasl.password hunter2\n")
     monkeypatch.setenv("CONFIGURATION_FILE", str(path))
-    code, out, err = call(command)
+    code, out, err = call(*line_of(command))
 
     assert (code, out, err) == (78, "", f"scheduler: CONFIGURATION_FILE: {path}:2: expected name=value\n")
 
@@ -176,7 +189,7 @@ def test_a_property_that_the_client_does_not_know_is_named(call, monkeypatch, tm
     path = tmp_path / "kafka.config"
     path.write_text("sasl.pasword=hunter2\n")
     monkeypatch.setenv("CONFIGURATION_FILE", str(path))
-    code, _, err = call(command)
+    code, _, err = call(*line_of(command))
 
     assert code == ExitCode.CONFIGURATION
     assert 'No such configuration property: "sasl.pasword"' in err
@@ -235,6 +248,16 @@ def endless():
 
 run(endless, "scheduler")
 """
+
+
+def test_a_table_shows_what_a_cell_holds(capsys):
+    """Keys and reasons come from anybody: neither markup nor what a terminal obeys has any effect."""
+    echo_table(("[b]id", "reason"), [("[red]a[/red]", ":smile: \x1b[2J [/x]"), ("x" * 300, "")])
+    lines = capsys.readouterr().out.splitlines()
+
+    assert lines[0].split() == ["[b]id", "reason"]
+    assert lines[1].split() == ["[red]a[/red]", ":smile:", r"\x1b[2J", "[/x]"]
+    assert "".join(lines[2:]).count("x") == 300
 
 
 @pytest.mark.parametrize("line", ["echo_json_line('x' * 1000)", "echo_table(['a'], [['x' * 100]] * 100)"])

@@ -75,6 +75,18 @@ def test_language(expression, expected):
     assert utc(*expected) == after(expression, "UTC", "2027-01-01T00:00+00:00", len(expected))
 
 
+def test_a_leap_day_is_left_out_of_2100():
+    expected = utc("2096-02-29T12:00", "2104-02-29T12:00")
+
+    assert expected == after("0 12 29 2 *", "UTC", "2095-03-01T00:00+00:00", 2)
+
+
+def test_the_last_minute_of_a_year_is_followed_by_the_first_of_the_next():
+    expected = ["2026-12-31T23:59+13:45", "2027-01-01T00:00+13:45"]
+
+    assert expected == after("* * 31,1 12,1 *", "Pacific/Chatham", "2026-12-31T23:58+13:45", 2)
+
+
 def test_a_zone_without_shifts_keeps_its_own_midnight():
     expected = ["2027-01-02T00:00+05:45", "2027-01-03T00:00+05:45"]
 
@@ -397,7 +409,8 @@ REFUSALS = [
     ("1-2-3 * * * *", 3, "minute: cannot read '1-2-3'", "a range a-b"),
     ("-1 * * * *", 0, "minute: cannot read '-1'", "a range a-b"),
     ("1,,2 * * * *", 2, "minute: an empty item in a list", "remove a comma"),
-    ("1, 2 * * * *", 5 + 6, "6 fields where there are 5", None),
+    ("1, 2 * * * *", 0, "a list that ends at '1,'", "write lists without blanks, such as 1,2,3"),
+    ("0 3 * * mon ,fri", 12, "a list that ends at ',fri'", "without blanks"),
     ("1,2, * * * *", 4, "minute: an empty item in a list", None),
     ("0 0 30 2 *", 4, "day of month '30' never comes in month '2'", "a day that the month has"),
     ("\N{ARABIC-INDIC DIGIT THREE} * * * *", 0, "minute: cannot read", "the digits 0 to 9"),

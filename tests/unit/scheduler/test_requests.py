@@ -151,11 +151,24 @@ def test_nobody_waits_for_an_owner_that_has_gone(requests, engine):
     requests.close()
     late = requests.ask(len)
 
-    for answer in (asked, settling, late):
+    for answer in (asked, late):
         with pytest.raises(PartitionGoneError):
             answer.result(0)
+    with pytest.raises(OutcomeUnknownError):  # its transaction is under way
+        settling.result(0)
     with pytest.raises((PartitionGoneError, NotPendingError)):
         unsettled.result(0)
+
+
+def test_a_change_that_is_committed_has_taken_effect_whoever_reads_it(requests, engine):
+    """Told that the partition is gone, a client would ask again, and a recurring schedule would fire twice."""
+    answer = requests.change(b"a", Change(Verb.PAUSE))
+    batch = requests.take(engine, NOW)
+    engine.committed(batch)
+    requests.committed(batch)
+    requests.close()
+
+    assert answer.result(0).successor.paused
 
 
 def test_who_has_given_up_waiting_is_not_answered(requests, engine):

@@ -4,8 +4,17 @@ import pytest
 from pydantic import SecretStr
 
 from scheduler.errors import ConfigurationError, ExitCode
-from scheduler.runtime.kafka import common_conf, consumer_conf, producer_conf, transactional_conf
-from scheduler.runtime.settings import Address, KafkaFile, Settings, parse_address, read_kafka_file
+from scheduler.runtime.kafka import (
+    check_target,
+    common_conf,
+    consumer_conf,
+    courier_conf,
+    producer_conf,
+    target_conf,
+    transactional_conf,
+)
+from scheduler.runtime.kafka_file import KafkaFile, read_kafka_file
+from scheduler.runtime.settings import Address, Settings, parse_address
 
 SECRET = "hunter2"  # noqa: S105 - what must not be shown
 
@@ -252,6 +261,10 @@ kafka:
   consumer:
     configuration:
       fetch.wait.max.ms: 100
+  target:
+    configuration:
+      sasl.password: theirs
+      acks: 1
 """
 
 PROPERTIES = """\
@@ -264,7 +277,7 @@ sasl.password=a=b#c
 
 
 def test_without_a_file_there_are_no_properties():
-    assert read_kafka_file(None) == KafkaFile({}, {}, {})
+    assert read_kafka_file(None) == KafkaFile({}, {}, {}, {})
 
 
 @pytest.mark.parametrize("suffix", ["yaml", "yml"])
@@ -274,6 +287,7 @@ def test_a_yaml_file_has_properties_for_all_clients_and_for_each_kind(tmp_path, 
         {"security.protocol": "SASL_SSL", "sasl.password": "0123", "bootstrap.servers": "file:9092"},
         {"linger.ms": "20", "acks": "all"},
         {"fetch.wait.max.ms": "100"},
+        {"sasl.password": "theirs", "acks": "1"},
     )
 
 
@@ -281,12 +295,12 @@ def test_a_yaml_file_has_properties_for_all_clients_and_for_each_kind(tmp_path, 
     "text", ["", "# nothing\n", "kafka:\n", "kafka:\n  common:\n    configuration:\n", "kafka: {}"]
 )
 def test_a_yaml_file_may_leave_everything_out(tmp_path, text):
-    assert read_kafka_file(file(tmp_path, "kafka.yaml", text)) == KafkaFile({}, {}, {})
+    assert read_kafka_file(file(tmp_path, "kafka.yaml", text)) == KafkaFile({}, {}, {}, {})
 
 
 def test_a_properties_file_has_properties_for_all_clients(tmp_path):
     assert read_kafka_file(file(tmp_path, "kafka.config", PROPERTIES)) == KafkaFile(
-        {"security.protocol": "SASL_SSL", "sasl.password": "a=b#c", "sasl.username": "us"}, {}, {}
+        {"security.protocol": "SASL_SSL", "sasl.password": "a=b#c", "sasl.username": "us"}, {}, {}, {}
     )
 
 
@@ -307,6 +321,52 @@ def test_the_file_reaches_every_client(environment, tmp_path):
     assert consumer["security.protocol"] == producer["security.protocol"] == "SASL_SSL"
     assert (producer["linger.ms"], "linger.ms" in consumer) == ("20", False)
     assert transactional_conf(settings, "c", "t")["security.protocol"] == "SASL_SSL"
+
+
+def test_clients_of_another_cluster_have_what_all_have_but_its_address_and_what_is_said_for_it(environment, tmp_path):
+    environment(
+        CONFIGURATION_FILE=str(file(tmp_path, "kafka.yaml", YAML)),
+        BOOTSTRAP_SERVERS="home:9092",
+        TARGET_BOOTSTRAP_SERVERS="there:9092",
+    )
+    theirs = target_conf(Settings.load(), "c")
+    courier = courier_conf(Settings.load(), "c")
+
+    assert theirs["security.protocol"] == courier["security.protocol"] == "SASL_SSL"
+    assert theirs["sasl.password"] == courier["sasl.password"] == "theirs"
+    assert theirs["bootstrap.servers"] == courier["bootstrap.servers"] == "there:9092"
+    assert "linger.ms" not in theirs, "that is for producers of the schedules' own cluster"
+    assert (courier["acks"], courier["enable.idempotence"]) == ("all", True)
+    assert common_conf(Settings.load(), "c")["sasl.password"] == "0123"
+
+
+def test_another_name_for_the_brokers_does_not_lead_a_courier_home(environment, tmp_path):
+    path = file(tmp_path, "kafka.config", "metadata.broker.list=home:9092\n")
+    environment(CONFIGURATION_FILE=str(path), TARGET_BOOTSTRAP_SERVERS="there:9092")
+
+    assert "metadata.broker.list" not in target_conf(Settings.load(), "c")
+
+
+@pytest.mark.parametrize("name", ["bootstrap.servers", "metadata.broker.list"])
+def test_the_brokers_of_another_cluster_are_a_variable(tmp_path, name):
+    path = file(tmp_path, "kafka.yaml", f"kafka:\n  target:\n    configuration:\n      {name}: there:9092\n")
+
+    assert file_refusal(path) == (
+        f"CONFIGURATION_FILE: {path}: kafka.target.configuration: {name} is not accepted, "
+        "TARGET_BOOTSTRAP_SERVERS is for that"
+    )
+
+
+def test_properties_of_another_cluster_need_its_address(environment, tmp_path):
+    path = file(tmp_path, "kafka.yaml", YAML)
+    environment(CONFIGURATION_FILE=str(path))
+
+    assert refusal(lambda: check_target(Settings.load())) == (
+        f"CONFIGURATION_FILE: {path}: kafka.target.configuration is for the cluster at TARGET_BOOTSTRAP_SERVERS, "
+        "which is not set"
+    )
+    environment(TARGET_BOOTSTRAP_SERVERS="there:9092")
+    check_target(Settings.load())
 
 
 @pytest.mark.parametrize(
@@ -331,7 +391,7 @@ def test_a_property_that_is_not_the_files_to_set_is_refused_not_ignored(tmp_path
         ("kafka.config", "linger.ms=1\nplugin.library.paths=/tmp/evil.so\n"),
         *[
             ("kafka.yaml", f"kafka:\n  {section}:\n    configuration:\n      plugin.library.paths: /tmp/evil.so\n")
-            for section in ("common", "producer", "consumer")
+            for section in ("common", "producer", "consumer", "target")
         ],
     ],
 )

@@ -3,7 +3,7 @@
 import pytest
 
 from scheduler import wire
-from scheduler.engine.settlement import Out, Place, Settlement, records, undeliverable
+from scheduler.engine.settlement import Out, Place, Settlement, arrived, records, refused, undeliverable
 from scheduler.schedule import Cancel, Outcome, Reason, Rejected, Schedule
 
 PLACE = Place("schedules", 5, "history", "dead-letters")
@@ -169,3 +169,83 @@ def test_where_another_settlement_writes_under_the_key_this_one_does_not():
     outs = list(records(settle(version(), Outcome.CANCELLED, writes_back=False), PLACE))
 
     assert [out.topic for out in outs] == ["history"]
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+TARGET, HISTORY, SCHEDULES = (frozenset({name}) for name in ("orders", "history", "schedules"))
+
+
+def refuse(settlement, *topics):
+    for each in topics:
+        settlement = refused(settlement, Reason.TOO_LARGE, "too large", each, PLACE)
+    return settlement
+
+
+@pytest.mark.parametrize("topics", [TARGET, frozenset()])
+def test_what_the_target_refuses_is_undeliverable(topics):
+    settlement = refuse(settle(version()), topics)
+
+    assert (settlement.outcome, settlement.reason) == (Outcome.UNDELIVERABLE, Reason.TOO_LARGE)
+    assert [out.topic for out in records(settlement, PLACE)] == ["history", "dead-letters", "schedules"]
+
+
+def test_what_the_history_refuses_is_delivered_and_less_is_told_each_time():
+    schedule = version()
+    told = [tuple(records(refuse(settle(schedule), *[HISTORY] * times), PLACE)) for times in (1, 2, 3, 4)]
+
+    assert [[out.topic for out in outs] for outs in told] == [
+        ["orders", "history", "schedules"],
+        ["orders", "history", "schedules"],
+        ["orders", "schedules"],
+        ["orders", "schedules"],
+    ]
+    without_payload, bare = told[0][1], told[1][1]
+    assert (without_payload.value, header(without_payload, "customer")) == (None, b"acme")
+    assert header(without_payload, "scheduler-reason") == b"too-large"
+    assert (bare.value, header(bare, "customer"), header(bare, "scheduler-key")) == (None, None, None)
+    assert header(bare, "scheduler-outcome") == b"fired"
+    assert all(outs[0].value == b"payload" for outs in told)
+
+
+def test_a_recurring_schedule_that_cannot_be_written_again_ends_and_says_so():
+    schedule = version(("scheduler-cron", b"@hourly"))
+    history, _, tombstone = records(refuse(settle(schedule, successor=schedule), SCHEDULES), PLACE)
+
+    assert header(history, "scheduler-outcome") == b"undeliverable"
+    assert tombstone.value is None
+
+
+def test_a_refused_record_that_the_history_cannot_take_ends_nevertheless():
+    (tombstone,) = records(refuse(settle(REJECTED, Outcome.REJECTED, due_ms=0), *[HISTORY] * 3), PLACE)
+
+    assert (tombstone.topic, tombstone.value) == ("schedules", None)
+
+
+# ---------------------------------------------------------------- what has arrived at another cluster
+
+
+@pytest.mark.parametrize("outcome", [Outcome.MISFIRED, Outcome.CANCELLED, Outcome.FIRED])
+def test_an_occurrence_that_has_arrived_was_fired_whatever_is_decided_now(outcome):
+    settlement = arrived(settle(version(), outcome), DUE_MS, 7)
+
+    assert (settlement.outcome, settlement.due_ms) == (Outcome.FIRED, DUE_MS)
+    assert settlement.successor is None
+
+
+def test_a_recurring_schedule_goes_on_behind_the_occurrence_that_has_arrived():
+    """A later one is the latest by now; what lies between is decided next."""
+    schedule = version(("scheduler-cron", b"@hourly"))
+    later = settle(schedule, successor=schedule, due_ms=DUE_MS + 7_200_000)
+    settlement = arrived(later, DUE_MS, 7)
+
+    assert (settlement.due_ms, settlement.lateness_ms) == (DUE_MS, 7)
+    assert (settlement.successor, settlement.successor_due_ms) == (schedule, NEXT_MS)
+
+
+def test_a_cancelled_recurring_schedule_does_not_go_on_behind_what_has_arrived():
+    schedule = version(("scheduler-cron", b"@hourly"))
+    settlement = arrived(settle(schedule, Outcome.CANCELLED), DUE_MS, 7)
+
+    assert (settlement.outcome, settlement.successor) == (Outcome.FIRED, None)

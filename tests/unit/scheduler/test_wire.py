@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from scheduler import wire
 from scheduler.instants import parse_instant
+from scheduler.recurrence import parse_rule
 from scheduler.schedule import PAUSE_KEY, Cancel, Misfire, Outcome, Pause, Reason, Rejected, Schedule
 
 STAMPED_MS = 1_800_000_000_123
@@ -436,6 +437,54 @@ def test_a_time_zone_alone_is_a_mistake():
     )
 
 
+def test_a_shift_makes_every_occurrence_later():
+    shifted = schedule(
+        TARGET, ("scheduler-cron", b"0 3 * * *"), ("scheduler-shift", b"2m30s"), timestamp_ms=1_893_456_000_000
+    )
+
+    assert shifted.due_ms == 1_893_456_000_000 + (3 * 60 + 2) * 60_000 + 30_000
+    assert shifted.rule.next_after(shifted.due_ms, shifted.due_ms) == shifted.due_ms + 86_400_000
+    assert ("scheduler-shift", b"2m30s") in wire.successor_headers(shifted, shifted.due_ms + 86_400_000, 7)
+
+
+def test_no_shift_is_a_shift_of_nothing():
+    plain = schedule(TARGET, ("scheduler-cron", b"0 3 * * *"))
+
+    assert plain.rule == schedule(TARGET, ("scheduler-cron", b"0 3 * * *"), ("scheduler-shift", b"0s")).rule
+
+
+@pytest.mark.parametrize(
+    ("headers", "detail"),
+    [
+        ([DUE, ("scheduler-shift", b"5m")], "scheduler-shift without scheduler-cron"),
+        (
+            [("scheduler-cron", b"@every 1h"), ("scheduler-shift", b"5m")],
+            "scheduler-shift: @every 1h cannot be shifted; give it a later first due time",
+        ),
+        (
+            [("scheduler-cron", b"@daily"), ("scheduler-shift", b"5")],
+            "scheduler-shift: '5' is not a duration: write it like",
+        ),
+    ],
+)
+def test_a_shift_that_cannot_be_is_refused(headers, detail):
+    reason, said = refused(TARGET, *headers)
+
+    assert reason is Reason.BAD_SHIFT
+    assert said.startswith(detail)
+
+
+def test_another_rule_takes_its_own_shift_and_not_the_old_ones():
+    shifted = schedule(TARGET, ("scheduler-cron", b"0 3 * * *"), ("scheduler-shift", b"2m"))
+
+    plain = wire.restated(shifted, rule=parse_rule("0 4 * * *"))
+    later = wire.restated(plain, rule=shifted.rule)
+
+    assert "scheduler-shift" not in dict(plain.own_headers)
+    assert dict(later.own_headers)["scheduler-shift"] == b"2m"
+    assert schedule(*later.own_headers).rule == shifted.rule
+
+
 # ---------------------------------------------------------------- flags
 
 FLAGS = [
@@ -569,7 +618,7 @@ TEXTS = sorted(wire.STATED - {wire.TARGET_KEY, wire.REPLACES})
 
 def _with(name, raw):
     base = {"scheduler-target-topic": b"orders", "scheduler-epoch": b"1893456000"}
-    if name == wire.TIMEZONE:
+    if name in (wire.TIMEZONE, wire.SHIFT):
         base["scheduler-cron"] = b"* * * * *"
     if name in (wire.AT, wire.DELAY):
         del base["scheduler-epoch"]

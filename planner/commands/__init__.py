@@ -1,0 +1,1 @@
+"""The commands of `planner`, each in a module of its name."""

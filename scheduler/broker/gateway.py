@@ -1,0 +1,110 @@
+"""What the API needs of Kafka beside the replica's own partitions: who is in the group, and records of a client."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, NamedTuple
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from scheduler.client import SchedulerClient
+from scheduler.clock import Deadline
+from scheduler.records import Write
+from scheduler.runtime.kafka import producer_conf
+from scheduler.schedule import PAUSE_KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from scheduler.broker.cluster import Cluster, Member
+    from scheduler.clock import Clock
+    from scheduler.runtime.settings import Settings
+
+APPEND_SECONDS = 5.0
+"""A record that is not acknowledged by then may stand or not."""
+
+
+class Written(NamedTuple):
+    """Where a record stands, and how Kafka stamped it."""
+
+    offset: int
+    timestamp_ms: int
+
+
+class Gateway:
+    """Every method waits for Kafka and raises `KafkaException` where it does not answer; safe from any thread."""
+
+    def __init__(self, settings: Settings, cluster: Cluster, client_id: str, clock: Clock) -> None:
+        self._settings = settings
+        self._cluster = cluster
+        self._client_id = client_id
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._producer: Producer | None = None
+        self._embedded: bool | None = None
+
+    def members(self) -> list[Member] | None:
+        """The replicas, as the group's coordinator sees them; None where it cannot be asked (the embedded broker)."""
+        if self._embedded is None:
+            self._embedded = self._cluster.embedded
+        return None if self._embedded else self._cluster.members(self._settings.group_id)
+
+    def partitions(self, topic: str) -> int:
+        """How many partitions a schedules topic has; 0 where there is none."""
+        return self._cluster.partitions(topic) or 0
+
+    def end(self, topic: str, partition: int) -> int:
+        """The offset behind everything that was acknowledged."""
+        return self._cluster.high_watermark(topic, partition)
+
+    def append(self, write: Write) -> Written:
+        """Write a record as a client does, and return once it is acknowledged."""
+        outcome: list[tuple[KafkaError | None, Written]] = []
+
+        def delivered(error: KafkaError | None, message: Message) -> None:
+            outcome.append((error, Written(message.offset(), message.timestamp()[1])))
+
+        producer = self._open()
+        place = {} if write.partition is None else {"partition": write.partition}
+        producer.produce(write.topic, write.value, write.key, headers=write.headers, on_delivery=delivered, **place)
+        # the client itself gives up after APPEND_SECONDS; a little more, to hear of it
+        deadline = Deadline(self._clock, 2 * APPEND_SECONDS)
+        while not outcome:
+            if deadline.passed:
+                raise KafkaException(KafkaError(KafkaError._MSG_TIMED_OUT))  # noqa: SLF001 - librdkafka's public code
+            producer.poll(0.05)
+        ((error, written),) = outcome
+        if error is not None:
+            raise KafkaException(error)
+        return written
+
+    def hold(self, partitions: Mapping[str, int], *, on: bool) -> None:
+        """Pause every partition of the topics, or let them go on, in one transaction.
+
+        Raises:
+            BrokerUnavailableError: nothing is written, as far as is known; so it is where another replica does the
+                same at this moment.
+        """
+        value = b"true" if on else None
+        writes = [
+            Write(topic, PAUSE_KEY, value, partition=partition)
+            for topic, count in partitions.items()
+            for partition in range(count)
+        ]
+        client = SchedulerClient(self._settings, clock=self._clock, client_id=self._client_id)
+        with client.writer(f"{self._settings.group_id}-api") as writer:
+            writer.apply(writes)
+
+    def _open(self) -> Producer:
+        with self._lock:
+            if self._producer is None:
+                conf = producer_conf(self._settings, self._client_id)
+                self._producer = Producer({**conf, "message.timeout.ms": int(APPEND_SECONDS * 1000)})
+            return self._producer
+
+    def close(self) -> None:
+        """Give up what is not acknowledged."""
+        with self._lock:
+            if self._producer is not None:
+                self._producer.purge()
+                self._producer = None

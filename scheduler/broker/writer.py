@@ -1,0 +1,51 @@
+"""Writes records all together: a transaction that stands whole or not at all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from confluent_kafka import KafkaException, Producer
+
+from scheduler.errors import InputError
+from scheduler.schedule import display
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from scheduler.records import Write
+
+TRANSACTION_SECONDS = 30.0
+
+
+class Writer:
+    """Writes records in transactions; made by `SchedulerClient.writer`."""
+
+    def __init__(self, producer: Producer) -> None:
+        self._producer = producer
+
+    def apply(self, writes: Sequence[Write]) -> None:
+        """Write all of the records in one transaction, or none of them.
+
+        Raises:
+            InputError: a record is too large or a topic does not exist; nothing is written.
+        """
+        producer = self._producer
+        producer.begin_transaction()
+        for write in writes:
+            try:
+                self._produce(write)
+            except KafkaException as error:
+                producer.abort_transaction(TRANSACTION_SECONDS)
+                name = display(write.key)
+                raise InputError(f"{name}: cannot be written to {write.topic}: {error.args[0].str()}") from error
+        producer.commit_transaction(TRANSACTION_SECONDS)
+
+    def _produce(self, write: Write) -> None:
+        place = {} if write.partition is None else {"partition": write.partition}
+        while True:
+            try:
+                self._producer.produce(write.topic, write.value, write.key, headers=write.headers, **place)
+            except BufferError:
+                self._producer.poll(0.1)  # the local queue is full: let some of it go out
+            else:
+                return

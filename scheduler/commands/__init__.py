@@ -1,0 +1,1 @@
+"""The commands of `scheduler`, a module for each group of them."""

@@ -1,0 +1,58 @@
+"""`scheduler run`: a replica in the foreground."""
+
+from __future__ import annotations
+
+import click
+
+from scheduler.commands.options import BROKER
+from scheduler.errors import ExitCode
+from scheduler.runtime import logs
+from scheduler.runtime.cli import environment_help, examples
+from scheduler.runtime.lifecycle import StopSignals
+from scheduler.runtime.settings import Settings
+from scheduler.service import Scheduler
+
+
+@click.command(
+    "run",
+    short_help="Run a replica until SIGTERM or Ctrl-C.",
+    epilog=examples(
+        "scheduler run",
+        "BOOTSTRAP_SERVERS=kafka:9092 SCHEDULES_TOPICS=schedules,retries scheduler run",
+        "METRICS_HTTP_ADDR=127.0.0.1:0 SERVER_ADDR=off scheduler run   # a second one on the same machine",
+    )
+    + "\n\n"
+    + environment_help(
+        *BROKER,
+        "dead_letter_topic",
+        "target_bootstrap_servers",
+        "group_id",
+        "metrics_http_addr",
+        "server_addr",
+        "advertised_addr",
+        "api_token",
+        "since_delta",
+        "target_grace",
+        "allowed_targets",
+        "session_timeout",
+        "transaction_timeout",
+        "log_level",
+        "log_format",
+        "otel_traces_exporter",
+    ),
+)
+def run_command() -> int:
+    """Run a replica until SIGTERM or Ctrl-C; run as many as there are partitions."""
+    settings = Settings.load()
+    logs.configure(settings.log_level, settings.log_format)
+    signals = StopSignals()
+    replica = Scheduler(settings)
+    try:
+        replica.start()
+        while not signals.stop.is_set() and not replica.ended.is_set():
+            signals.stop.wait(0.2)
+    finally:
+        replica.close()
+    if replica.failure is not None:
+        raise replica.failure
+    return ExitCode.OK

@@ -1,0 +1,1 @@
+"""The doctor: asks Kafka for facts, judges them by rules, and says what to change."""

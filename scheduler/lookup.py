@@ -1,0 +1,120 @@
+"""What is in force on a schedules topic, as a client reads it: to the end, without joining a group."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from scheduler import wire
+from scheduler.broker.feed import feed
+from scheduler.broker.reader import read
+from scheduler.clock import rfc3339
+from scheduler.engine.partition import PartitionEngine
+from scheduler.records import LogEntry, Stored
+from scheduler.schedule import PAUSE_KEY, Cancel, Pause, Rejected
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from scheduler.broker.reader import Progress
+    from scheduler.clock import Clock
+    from scheduler.runtime.settings import Settings
+    from scheduler.schedule import Header, Schedule
+
+
+def in_force(
+    settings: Settings,
+    topic: str,
+    clock: Clock,
+    *,
+    wanted: Callable[[bytes], bool] | None = None,
+    ends: Mapping[int, int] | None = None,
+    progress: Progress | None = None,
+    engine_of: Callable[[int], PartitionEngine] = lambda _partition: PartitionEngine(),
+) -> list[Stored]:
+    """The schedules in force whose key is wanted, by partition; see `scheduler.broker.reader.read` for errors.
+
+    Args:
+        settings: where the brokers are.
+        topic: one schedules topic.
+        clock: for deadlines.
+        wanted: which keys; others are passed over before anything of them is decoded. None is all.
+        ends: how far to read; None is the end as it is now.
+        progress: is told how far the reading is.
+        engine_of: makes the engine of a partition.
+    """
+    engines: dict[int, PartitionEngine] = {}
+    read_to: dict[int, int] = {}
+    for message in read(settings, topic, clock, ends=ends, progress=progress):
+        partition = message.partition()
+        read_to[partition] = message.offset() + 1
+        key = message.key()
+        if wanted is not None and key != PAUSE_KEY and (key is None or not wanted(key)):
+            continue
+        engine = engines.get(partition)
+        if engine is None:
+            engine = engines[partition] = engine_of(partition)
+        feed(engine, message)
+    return [
+        Stored(topic, partition, schedule, engine.paused, read_to[partition])
+        for partition, engine in sorted(engines.items())
+        for schedule in engine.pending
+    ]
+
+
+def log_of(
+    settings: Settings, topic: str, clock: Clock, keys: Collection[bytes], progress: Progress | None = None
+) -> tuple[list[Stored], list[LogEntry]]:
+    """The schedules in force under these keys, and every record of them that the topic still holds."""
+    engines: list[_Chronicle] = []
+
+    def engine_of(partition: int) -> _Chronicle:
+        engines.append(_Chronicle(partition))
+        return engines[-1]
+
+    found = in_force(settings, topic, clock, wanted=keys.__contains__, progress=progress, engine_of=engine_of)
+    standing = {(stored.partition, stored.schedule.offset) for stored in found}
+    entries = [
+        replace(entry, in_force=(entry.partition, entry.offset) in standing)
+        for engine in engines
+        for entry in engine.entries
+    ]
+    return found, sorted(entries, key=lambda entry: (entry.partition, entry.offset))
+
+
+class _Chronicle(PartitionEngine):
+    """An engine that keeps in words what it was told."""
+
+    def __init__(self, partition: int) -> None:
+        super().__init__()
+        self.entries: list[LogEntry] = []
+        self._partition = partition
+
+    def record(
+        self,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Sequence[Header] | None,
+        *,
+        timestamp_ms: int,
+        offset: int,
+    ) -> None:
+        super().record(key, value, headers, timestamp_ms=timestamp_ms, offset=offset)
+        fact = wire.decode(key, value, headers, timestamp_ms=timestamp_ms, offset=offset)
+        if not isinstance(fact, Pause):
+            self.entries.append(LogEntry(self._partition, offset, timestamp_ms, _words(fact), in_force=False))
+
+    def unreadable(self, key: bytes | None, value: bytes | None, *, timestamp_ms: int, offset: int) -> None:
+        super().unreadable(key, value, timestamp_ms=timestamp_ms, offset=offset)
+        what = "rejected: a header name is not UTF-8"
+        self.entries.append(LogEntry(self._partition, offset, timestamp_ms, what, in_force=False))
+
+
+def _words(fact: Schedule | Cancel | Rejected) -> str:
+    if isinstance(fact, Rejected):
+        return f"rejected: {fact.detail}"
+    writer = "" if fact.replaces is None else f", written by the scheduler for offset {fact.replaces}"
+    if isinstance(fact, Cancel):
+        return ("cancel" if fact.replaces is None else "tombstone") + writer
+    state = ", paused" if fact.paused else ""
+    return f"due {rfc3339(fact.due_ms)}{state}{writer}"
