@@ -17,7 +17,6 @@ ExitCode = Annotated[int, Field(ge=0, le=255)]
 
 _KEPT = ConfigDict(extra="allow", strict=True, use_attribute_docstrings=True)
 
-
 Overlap = Literal["allow", "forbid", "replace"]
 """What becomes of a run whose job has an earlier run that has not ended: it runs beside it; it is skipped; the earlier
 one is ended."""
@@ -96,7 +95,7 @@ class Job(BaseModel):
     retry: Retry = Retry()
     """When a failed attempt is made again."""
     user: Name | None = None
-    """Whom a crontab with a user column names; the worker decides whether it can and may run as them."""
+    """Whom a crontab with a user column names; a worker runs everything as its own user."""
     run_id: str | None = None
     """The fire id of the first attempt; absent in a first run, whose message header has it."""
     intended_start: str | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import signal
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
 log = logging.getLogger("worker")
+
+SWITCH_SECONDS = 0.0005
 
 _TOPIC = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,239}", re.ASCII)
 
@@ -144,6 +147,8 @@ def command(
     # one address, whatever else this process's environment says of the scheduler's
     settings = Settings.load(metrics_http_addr=metrics_addr)
     logs.configure(settings.log_level, settings.log_format)
+    # a slot that is free waits for its next job as long as another thread may keep the interpreter; 5 ms by default
+    sys.setswitchinterval(SWITCH_SECONDS)
     clock = SystemClock()
     registry = CollectorRegistry()
     options = Options(cluster, retry, slots, group_id, drain, kill_grace)

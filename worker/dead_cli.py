@@ -18,7 +18,7 @@ from worker.dead_letters import Action, Wanted, open_letters
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from scheduler.client import Writer
+    from scheduler.records import Write
     from worker.dead_letters import Letter
 
 AT_ONCE = 500
@@ -137,11 +137,11 @@ def redrive(*, ids: tuple[str, ...], job: str | None, cluster: str | None, since
     settings = Settings.load()
     now_ms = SystemClock().now_ms()
 
-    def settle(writer: Writer, letters: list[Letter]) -> None:
+    def settled(letters: list[Letter]) -> list[Write]:
         again = [letter.again(now_ms=now_ms, schedules_topics=settings.schedules_topics) for letter in letters]
-        writer.apply([*again, *(letter.marker(settings.dead_letter_topic, Action.REDRIVEN) for letter in letters)])
+        return [*again, *(letter.marker(settings.dead_letter_topic, Action.REDRIVEN) for letter in letters)]
 
-    return _settle(settings, Wanted(None, job, cluster, since), ids, settle, "redriven", everything=everything)
+    return _settle(settings, Wanted(None, job, cluster, since), ids, settled, "redriven", everything=everything)
 
 
 @dead.command(
@@ -152,17 +152,17 @@ def discard(*, ids: tuple[str, ...], job: str | None, cluster: str | None, since
     """Put letters away: they stay on the topic, and are not listed any more."""
     settings = Settings.load()
 
-    def settle(writer: Writer, letters: list[Letter]) -> None:
-        writer.apply([letter.marker(settings.dead_letter_topic, Action.DISCARDED) for letter in letters])
+    def settled(letters: list[Letter]) -> list[Write]:
+        return [letter.marker(settings.dead_letter_topic, Action.DISCARDED) for letter in letters]
 
-    return _settle(settings, Wanted(None, job, cluster, since), ids, settle, "discarded", everything=everything)
+    return _settle(settings, Wanted(None, job, cluster, since), ids, settled, "discarded", everything=everything)
 
 
 def _settle(
     settings: Settings,
     wanted: Wanted,
     ids: tuple[str, ...],
-    settle: Callable[[Writer, list[Letter]], None],
+    settled: Callable[[list[Letter]], list[Write]],
     done: str,
     *,
     everything: bool,
@@ -176,7 +176,7 @@ def _settle(
         if ids:
             letters = _chosen(letters, frozenset(ids))
         for start in range(0, len(letters), AT_ONCE):
-            settle(writer, letters[start : start + AT_ONCE])
+            writer.apply(settled(letters[start : start + AT_ONCE]))
     for letter in letters:
         click.echo(f"{letter.id} {letter.name}: {done}")
     if not letters:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from scheduler import wire
 from scheduler.clock import rfc3339
 from scheduler.errors import InputError
+from scheduler.headers import read_headers
 from scheduler.job import Job
 from scheduler.records import Write
 from scheduler.schedule import display
@@ -198,7 +199,7 @@ def open_letters(messages: Iterable[Message]) -> list[Letter]:
     settled: set[str] = set()
     for message in messages:
         try:
-            headers: list[Header] = message.headers() or []
+            headers: list[Header] = read_headers(message)
         except UnicodeDecodeError:
             headers = []  # a poison message keeps its own; they cannot be shown
         names = dict(headers)

@@ -1,9 +1,8 @@
 """All processes of one command, and an end to them: also to those that left its process group.
 
-A command gets a session and a process group of its own, which takes the signals while its leader lives. What called
-`setsid` is found as a descendant, and what was orphaned by a double fork by a variable in its environment that no other
-command has. What escapes both ways (own session, orphaned, cleared environment) is a matter for the container's process
-namespace.
+A command gets a process group of its own, which takes the signals while its leader lives. What called `setsid` is found
+as a descendant, and what was orphaned by a double fork by a variable in its environment that no other command has. What
+escapes both ways (own session, orphaned, cleared environment) is a matter for the container's process namespace.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ class Family:
         self._known: set[psutil.Process] = set()
 
     def lead_by(self, leader: subprocess.Popen[bytes]) -> None:
-        """Name the process that was started as leader of a new session, with the mark in its environment."""
+        """Name the process that was started as leader of a new group, with the mark in its environment."""
         self._leader = leader
 
     @property
