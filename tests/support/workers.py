@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.cimpl import NewTopic
 
 from scheduler.clock import Deadline, SystemClock
@@ -131,6 +131,13 @@ class Bench:
             "RESULTS_TOPIC": self.results,
             "DEAD_LETTER_TOPIC": self.dead_letters,
         }
+
+    def limit_records(self, topic: str, size: int) -> None:
+        """Let the broker refuse what is larger on that topic."""
+        entry = ConfigEntry("max.message.bytes", str(size), incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[entry])
+        (altered,) = self._admin.incremental_alter_configs([resource]).values()
+        altered.result(SECONDS)
 
     def worker(self, *arguments: str, cluster: str | None = None, **environment: str) -> WorkerProcess:
         started = WorkerProcess(
