@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from scheduler.broker.failures import Kind, PublishError, kind, poison
+from scheduler.broker.failures import CLIENT_ERRORS, Kind, PublishError, fault_of, kind, poison
 from scheduler.clock import Deadline
 from scheduler.runtime.kafka import DELIVERY_SECONDS
 from scheduler.schedule import Reason
@@ -70,15 +70,15 @@ class Courier:
             return
         try:
             producer = self._producer = self._producer or Producer(self._conf)
-        except KafkaException as error:
-            failure = self._judged(error.args[0])
             for number in group:
-                verdicts[number] = failure
-            return
-        for number in group:
-            self._hand_over(producer, outs[number], verdicts, number, deadline)
-        if producer.flush(deadline.remaining()):
-            self._doubtful = True
+                self._hand_over(producer, outs[number], verdicts, number, deadline)
+            if producer.flush(deadline.remaining()):
+                self._doubtful = True
+        except CLIENT_ERRORS as error:
+            # the client has failed for good, or was never made: what it has not reported stays unanswered
+            failure = self._judged(fault_of(error))
+            for number in group:
+                verdicts[number] = verdicts[number] and failure
 
     def _hand_over(self, producer: Producer, out: Out, verdicts: Verdicts, number: int, deadline: Deadline) -> None:
         place = {} if out.partition is None else {"partition": out.partition}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 
 from scheduler.schedule import Reason
 
@@ -51,6 +51,20 @@ def kind(error: KafkaError) -> Kind:
 def poison(error: KafkaError) -> Reason | None:
     """Why a record can never be delivered as it is; None where the record is not at fault."""
     return _POISON.get(error.code())
+
+
+CLIENT_ERRORS = (KafkaException, SystemError)
+"""What a call of a producer may raise that serves callbacks. The client raises its fatal error out of such a call, and
+where a delivery report is served with it, that report's callback ends in a SystemError of which it is the cause."""
+
+
+def fault_of(error: BaseException) -> KafkaError:
+    """What the client says in one of `CLIENT_ERRORS`; any other SystemError is raised again."""
+    told = error if isinstance(error, KafkaException) else error.__cause__
+    if not isinstance(told, KafkaException):
+        raise error
+    fault: KafkaError = told.args[0]
+    return fault
 
 
 class PublishError(Exception):

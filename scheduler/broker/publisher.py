@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from scheduler.broker.failures import FATAL, Kind, PublishError, kind, poison
+from scheduler.broker.failures import CLIENT_ERRORS, FATAL, Kind, PublishError, fault_of, kind, poison
 from scheduler.clock import Deadline
 
 if TYPE_CHECKING:
@@ -99,8 +99,8 @@ class Publisher:
                 failure = PublishError(Kind.ABORTABLE, detail, unanswered=silent)
             else:
                 producer.commit_transaction(max(UNEASY_SECONDS, deadline.remaining()))
-        except KafkaException as error:
-            failure = self._failure(producer, error.args[0])
+        except CLIENT_ERRORS as error:
+            failure = self._failure(producer, fault_of(error))
         if failure is None and deadline.passed:
             failure = PublishError(Kind.ABORTABLE, f"the transaction took longer than {COMMIT_SECONDS:g} s")
         if failure is not None:
@@ -129,20 +129,20 @@ class Publisher:
 
     def _failure(self, producer: Producer, error: KafkaError) -> PublishError:
         fault = _first_cause(producer) if error.code() in _OVER else error
-        with contextlib.suppress(KafkaException):  # a producer that has failed for good says so again
+        with contextlib.suppress(*CLIENT_ERRORS):  # a producer that has failed for good says so again
             producer.poll(0)  # reports what was refused so far
         # asked before the cause: what is given up here may have been refused meanwhile
         unanswered = self._unanswered_by(producer) if fault.code() in _SLOW else frozenset()
         cause = self._cause(fault)
         reason = poison(cause)
         if reason is not None:
-            with contextlib.suppress(KafkaException):  # it only spares time: the next producer would do it
+            with contextlib.suppress(*CLIENT_ERRORS):  # it only spares time: the next producer would do it
                 producer.abort_transaction(ABORT_SECONDS)
         return PublishError(kind(fault), str(cause), reason, unanswered, frozenset(self._refused))
 
     def _unanswered_by(self, producer: Producer) -> frozenset[str]:
         """The topics that have not acknowledged what was sent to them."""
-        with contextlib.suppress(KafkaException):
+        with contextlib.suppress(*CLIENT_ERRORS):
             producer.purge()
             producer.poll(0)  # reports what was purged
         return frozenset(self._unanswered)
@@ -177,6 +177,6 @@ def _first_cause(producer: Producer) -> KafkaError:
     """Why a transaction, or a producer for good, has failed (it is fenced, say): only its end tells, unsent."""
     try:
         producer.commit_transaction(CAUSE_SECONDS)
-    except KafkaException as error:
-        return error.args[0]
+    except CLIENT_ERRORS as error:
+        return fault_of(error)
     return KafkaError(FATAL)

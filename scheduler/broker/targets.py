@@ -158,6 +158,7 @@ class Targets:
                     break  # whoever delivers there will hear it too
                 if ailment is not None:
                     self.forget([topic])
+                    log.warning("target takes nothing any more", extra=fields(topic=topic, detail=ailment))
 
     def _look(self, topic: str, needed: int, seen_since_ms: int) -> Obstacle | None:
         now = self._clock.monotonic()

@@ -182,7 +182,9 @@ def test_nothing_is_lost_while_the_other_cluster_is_down_and_the_rest_goes_on(
     assert sorted(key or b"" for key, _ in fire_ids) == sorted([*keys, b"before"])
 
 
-def test_a_crash_between_the_delivery_and_the_books_delivers_again_with_the_same_fire_id(pair: Pair) -> None:
+def test_a_crash_between_the_delivery_and_the_books_delivers_again_with_the_same_fire_id(
+    pair: Pair, caplog: pytest.LogCaptureFixture
+) -> None:
     """Fenced from outside, the owner has delivered and cannot tell; its successor does both."""
     home = pair.home
     name = f"{home.group_id}-{home.schedules}-0"
@@ -198,6 +200,8 @@ def test_a_crash_between_the_delivery_and_the_books_delivers_again_with_the_same
     assert (first.key, first.value, first.headers) == (again.key, again.value, again.headers)
     assert first["scheduler-fire-id"] == b"a@0"
     assert pair.told() == {b"a": b"fired"}
+    assert "fenced" in caplog.messages
+    assert "partition failed" not in caplog.messages
 
 
 def test_a_transaction_that_fails_at_home_does_not_deliver_again(

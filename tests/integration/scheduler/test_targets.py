@@ -374,7 +374,9 @@ def placed(broker: str, name: str, brokers: list[int], config: dict[str, str]) -
     return topic
 
 
-def test_a_target_without_enough_replicas_or_leader_waits_and_its_neighbours_fire(three: LocalKafka) -> None:
+def test_a_target_without_enough_replicas_or_leader_waits_and_its_neighbours_fire(
+    three: LocalKafka, caplog: pytest.LogCaptureFixture
+) -> None:
     """It was well when it was last fired to; once it takes records again, it gets its messages, once."""
     lost = 3
     installation = Installation.make(three.bootstrap_servers, Topics(three.bootstrap_servers))
@@ -389,9 +391,10 @@ def test_a_target_without_enough_replicas_or_leader_waits_and_its_neighbours_fir
         installation.wait_for(installation.history, 2)
         three.kill(lost)
         wait_until_in_sync_without(broker, lost)
+        # until it has noticed, a delivery would have to wait for the broker to come back
+        wait_until(lambda: caplog.messages.count("target takes nothing any more") == 2, "it is noticed")
         before = failures(replica)
-        # the replica looks at its targets every second
-        due_ms = clock.now_ms() + 4000
+        due_ms = clock.now_ms() + 200
         near = neighbours(installation, due_ms)
         installation.write(
             *(installation.schedule(key, due_ms=due_ms, target_topic=pair) for key in waits),
