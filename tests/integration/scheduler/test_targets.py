@@ -18,6 +18,7 @@ from confluent_kafka.admin import (
 )
 
 from dev.local_kafka import LocalKafka
+from scheduler.broker.cluster import Cluster
 from scheduler.broker.failures import PublishError
 from scheduler.broker.publisher import Publisher
 from scheduler.engine.settlement import Out
@@ -25,7 +26,7 @@ from scheduler.runtime.kafka import transactional_conf
 from scheduler.schedule import Reason
 from tests.support.broker import Topics
 from tests.support.rights import GUARDED, Rights
-from tests.support.schedules import SECONDS, Installation, clock, wait_until
+from tests.support.schedules import SECONDS, Installation, clock, wait_until, wait_until_pending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -388,11 +389,18 @@ def test_a_target_without_enough_replicas_or_leader_waits_and_its_neighbours_fir
         installation.write(
             *(installation.schedule(topic.encode(), epoch=0, target_topic=topic) for topic in (pair, lone))
         )
-        installation.wait_for(installation.history, 2)
+        for topic in (pair, lone, installation.history):  # every partition has been told how the transaction ended
+            installation.wait_for(topic)
+        wait_until_pending(replica, 0)
         three.kill(lost)
         wait_until_in_sync_without(broker, lost)
         # until it has noticed, a delivery would have to wait for the broker to come back
         wait_until(lambda: caplog.messages.count("target takes nothing any more") == 2, "it is noticed")
+        # whichever broker is asked: they hear of the loss one after the other
+        cluster = Cluster(installation.settings(), "test")
+        wait_until(lambda: all(cluster.ailment(topic) for topic in [pair, lone] * 20), "every broker knows")
+        installation.write(installation.schedule(b"after", epoch=0))  # waits for the transactions' new coordinator
+        installation.fired(b"after")
         before = failures(replica)
         due_ms = clock.now_ms() + 200
         near = neighbours(installation, due_ms)
@@ -406,10 +414,10 @@ def test_a_target_without_enough_replicas_or_leader_waits_and_its_neighbours_fir
         assert failures(replica) == before, "nothing is tried that cannot succeed"
         alter(broker, pair, "min.insync.replicas", "1")
         installation.wait_for(pair, 1 + len(waits))
-        installation.wait_for(installation.history, 2 + len(near) + len(waits))
+        installation.wait_for(installation.history, 3 + len(near) + len(waits))
 
-    messages = installation.read(installation.target)
-    assert sorted(message["scheduler-key"] or b"" for message in messages) == sorted(put.key or b"" for put in near)
+    messages = [message["scheduler-key"] or b"" for message in installation.read(installation.target)]
+    assert sorted(messages) == sorted([b"after", *(put.key or b"" for put in near)])
     assert set(outcomes(installation).values()) == {(b"fired", None)}
     assert b"leaderless" not in outcomes(installation)
     delivered = [message["scheduler-key"] for message in installation.read(pair)]
