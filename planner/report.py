@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rich.markup import escape
+from rich.text import Text
 
 from planner.differences import differences
 from planner.steps import Cancel, Change, Create, Keep, Later
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 COLUMNS = ("", "job", "id", "when", "zone", "cluster", "next", "change")
 ROWS = 200
 """Of a longer plan, the table shows so many, and none that is kept."""
-_KINDS: dict[type[Step], tuple[str, str, str]] = {
-    Create: ("create", "created", "[green]+[/green]"),
-    Change: ("change", "changed", "[yellow]~[/yellow]"),
-    Cancel: ("cancel", "cancelled", "[red]-[/red]"),
-    Keep: ("keep", "kept", "="),
-    Later: ("later", "later", "[yellow]?[/yellow]"),
+_KINDS: dict[type[Step], tuple[str, str, Text]] = {
+    Create: ("create", "created", Text("+", "green")),
+    Change: ("change", "changed", Text("~", "yellow")),
+    Cancel: ("cancel", "cancelled", Text("-", "red")),
+    Keep: ("keep", "kept", Text("=")),
+    Later: ("later", "later", Text("?", "yellow")),
 }
 """What each kind of step is called, what was done with it, and its sign."""
 
@@ -50,7 +50,7 @@ def shown(plan: Plan) -> tuple[Sequence[Step], int]:
     return steps[:ROWS], max(0, len(steps) - ROWS)
 
 
-def table_rows(steps: Sequence[Step]) -> list[tuple[str, ...]]:
+def table_rows(steps: Sequence[Step]) -> list[tuple[str | Text, ...]]:
     """A row for each step, under `COLUMNS`; a cancelled schedule shows when it would have fired."""
     return [_row(step) for step in steps]
 
@@ -91,14 +91,14 @@ def _document(step: Step) -> dict[str, Any]:
     return document
 
 
-def _row(step: Step) -> tuple[str, ...]:
+def _row(step: Step) -> tuple[str | Text, ...]:
     subject = _subject(step)
     short_id = subject.schedule_id.partition("/")[2]
     cells = (subject.job, short_id, subject.cron, subject.timezone, subject.cluster, rfc3339(subject.due_ms))
     change = "\n".join(str(found) for found in differences(step)) if isinstance(step, Change) else ""
     if isinstance(step, Later):
         change = f"is {step.current.schedule.schedule_id}, which is about to fire"
-    return (_KINDS[type(step)][2], *map(escape, cells), escape(change))
+    return (_KINDS[type(step)][2], *cells, change)
 
 
 def _subject(step: Step) -> Subject:

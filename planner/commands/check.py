@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.markup import escape
 
 from planner.commands.options import crontab_argument, json_option, system_option
 from planner.files import read_source
@@ -56,7 +55,7 @@ def check(path: Path, *, system: bool, as_document: bool) -> int:
         raise InputError(reading.trouble)
     user = any(entry.user for entry in reading.entries)
     columns = (*COLUMNS[:2], "user", *COLUMNS[2:]) if user else COLUMNS
-    echo_table(columns, ([escape(cell) for cell in _row(entry, now_ms, user=user)] for entry in reading.entries))
+    echo_table(columns, [_row(entry, now_ms, user=user) for entry in reading.entries])
     count = len(reading.entries)
     click.echo(f"{count} entr{'y' if count == 1 else 'ies'}, no errors")
     return ExitCode.OK

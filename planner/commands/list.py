@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import click
-from rich.markup import escape
 
 from planner.commands.options import json_option
 from planner.commands.sync_options import load_settings, telling
@@ -51,4 +50,4 @@ def _row(item: Item) -> tuple[str, ...]:
     subject = item.subject
     when = subject.cron if item.kind is Kind.STANDING else f"{item.count} {item.kind}"
     cells = (item.source, subject.job, item.entry_id, when, subject.timezone, subject.cluster, rfc3339(subject.due_ms))
-    return (*map(escape, cells), "paused" if item.paused else "")
+    return (*cells, "paused" if item.paused else "")

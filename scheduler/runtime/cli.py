@@ -84,21 +84,22 @@ def echo_json_line(value: Any) -> None:
     click.echo(json.dumps(value, ensure_ascii=False, default=str))
 
 
-def echo_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None) -> None:
+def echo_table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, title: str | None = None) -> None:
     """A table for people; on a terminal it has colours and its width, elsewhere it is plain text.
 
     What a cell holds is shown as it is: keys and reasons come from anybody, and may look like markup or
-    hold what a terminal obeys. On a terminal, what is too long goes on below; nothing is cut.
+    hold what a terminal obeys. On a terminal, what is too long goes on below; nothing is cut. A `Text` is our own,
+    and has its colour on a terminal.
     """
-    shown = [[printable(cell) for cell in row] for row in rows]
+    shown = [[cell if isinstance(cell, Text) else printable(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty() or len(shown) > MOST_COLOURED:
-        _echo_plain([printable(column) for column in columns], shown, title)
+        _echo_plain([printable(column) for column in columns], [list(map(str, row)) for row in shown], title)
         return
     table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
     for column in columns:
         table.add_column(Text(printable(column)), overflow="fold")
     for row in shown:
-        table.add_row(*map(Text, row))
+        table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
     Console(highlight=False).print(table)
 
 

@@ -245,7 +245,7 @@ def test_differences_are_told_field_by_field_without_what_may_be_a_secret() -> N
 
     plan = planned(after, in_force(before))
 
-    assert table_rows(plan.steps)[0][-1].replace("\\[", "[").splitlines() == [
+    assert str(table_rows(plan.steps)[0][-1]).splitlines() == [
         "when: @hourly -> 0 3 * * *",
         "CRON_TZ: UTC -> Asia/Tokyo",
         "cluster: cluster-a -> cluster-b",
@@ -357,10 +357,10 @@ def test_a_plan_is_shown_as_rows_and_counted() -> None:
     text = "NAME=stays\n@daily a\nCRON_TZ=Asia/Tokyo\nNAME=new\n0 3 * * * cluster-b c"
     plan = planned(text, (kept, gone))
 
-    assert table_rows(plan.steps) == [
+    assert [tuple(map(str, row)) for row in table_rows(plan.steps)] == [
         ("=", "stays", "stays", "@daily", "UTC", "cluster-a", "2030-01-02T00:00:00Z", ""),
-        ("[green]+[/green]", "new", "new", "0 3 * * *", "Asia/Tokyo", "cluster-b", "2030-01-01T18:00:00Z", ""),
-        ("[red]-[/red]", "goes", "goes", "@hourly", "UTC", "cluster-a", "2030-01-01T13:00:00Z", ""),
+        ("+", "new", "new", "0 3 * * *", "Asia/Tokyo", "cluster-b", "2030-01-01T18:00:00Z", ""),
+        ("-", "goes", "goes", "@hourly", "UTC", "cluster-a", "2030-01-01T13:00:00Z", ""),
     ]
     assert summary(plan) == "1 created, 0 changed, 1 cancelled, 1 kept"
     assert as_json(plan)[1:] == [
@@ -399,4 +399,4 @@ def test_a_cancelled_schedule_that_is_no_job_is_shown_too() -> None:
     )
 
     (row,) = table_rows(planned("", (odd,)).steps)
-    assert row == ("[red]-[/red]", "?", r"\[x]", "once", "", "t", "2030-01-01T12:00:00Z", "")
+    assert tuple(map(str, row)) == ("-", "?", "[x]", "once", "", "t", "2030-01-01T12:00:00Z", "")
