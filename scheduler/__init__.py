@@ -1,7 +1,7 @@
 """A delayed-message scheduler that lives on Kafka alone.
 
-The public API: `Scheduler` runs a replica inside a program, `SchedulerClient` reads and changes
-schedules, `Settings` says where the brokers are. docs/library.md shows them at work.
+The public API: `Scheduler` runs a replica inside a program, `SchedulerClient` and `AsyncSchedulerClient` read
+and change schedules, `Settings` says where the brokers are. docs/library.md shows them at work.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 __all__ = [
+    "AsyncDeduplicator",
+    "AsyncSchedulerClient",
     "BrokerUnavailableError",
     "ConfigurationError",
+    "Deduplicator",
     "HistoryEvent",
     "HistoryFilter",
     "InputError",
@@ -22,6 +25,8 @@ __all__ = [
     "OvertakenError",
     "Reason",
     "Receipt",
+    "RetriesExhaustedError",
+    "RetryPolicy",
     "Schedule",
     "Scheduler",
     "SchedulerClient",
@@ -30,21 +35,37 @@ __all__ = [
     "Stored",
     "Write",
     "__version__",
+    "fire_id",
+    "is_retried_message",
+    "is_scheduler_message",
+    "original_timestamp_ms",
+    "retry_attempts",
 ]
 
 if TYPE_CHECKING:
+    from scheduler.aio import AsyncSchedulerClient
     from scheduler.client import SchedulerClient
+    from scheduler.dedupe import AsyncDeduplicator, Deduplicator
     from scheduler.errors import (
         BrokerUnavailableError,
         ConfigurationError,
         InputError,
         NotFoundError,
         OvertakenError,
+        RetriesExhaustedError,
         SchedulerError,
     )
     from scheduler.history import Filter as HistoryFilter
     from scheduler.history import HistoryEvent
+    from scheduler.messages import (
+        fire_id,
+        is_retried_message,
+        is_scheduler_message,
+        original_timestamp_ms,
+        retry_attempts,
+    )
     from scheduler.records import Receipt, Stored, Write
+    from scheduler.retry import RetryPolicy
     from scheduler.runtime.settings import Settings
     from scheduler.schedule import Misfire, Outcome, Reason, Schedule
     from scheduler.service import Scheduler
@@ -52,9 +73,16 @@ if TYPE_CHECKING:
 _HOMES = {
     "Scheduler": "scheduler.service",
     "SchedulerClient": "scheduler.client",
+    "AsyncSchedulerClient": "scheduler.aio",
+    "RetryPolicy": "scheduler.retry",
     "Settings": "scheduler.runtime.settings",
     "HistoryEvent": "scheduler.history",
     "HistoryFilter": "scheduler.history:Filter",
+    **dict.fromkeys(("AsyncDeduplicator", "Deduplicator"), "scheduler.dedupe"),
+    **dict.fromkeys(
+        ("fire_id", "is_retried_message", "is_scheduler_message", "original_timestamp_ms", "retry_attempts"),
+        "scheduler.messages",
+    ),
     **dict.fromkeys(("Receipt", "Stored", "Write"), "scheduler.records"),
     **dict.fromkeys(("Misfire", "Outcome", "Reason", "Schedule"), "scheduler.schedule"),
     **dict.fromkeys(
@@ -64,6 +92,7 @@ _HOMES = {
             "InputError",
             "NotFoundError",
             "OvertakenError",
+            "RetriesExhaustedError",
             "SchedulerError",
         ),
         "scheduler.errors",

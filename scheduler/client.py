@@ -12,9 +12,8 @@ from scheduler import drafts
 from scheduler.broker.reader import read
 from scheduler.broker.sender import Sender
 from scheduler.broker.writer import Writer
-from scheduler.engine.targets import TargetPolicy
+from scheduler.drafting import Drafting
 from scheduler.errors import OvertakenError
-from scheduler.reading import ScheduleReader
 from scheduler.records import Receipt, Stored, Write
 from scheduler.runtime.kafka import transactional_conf, unavailable
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from confluent_kafka import Message
 
     from scheduler.clock import Clock
+    from scheduler.retry import RetryPolicy
     from scheduler.runtime.settings import Settings
     from scheduler.schedule import Header, Misfire
 
@@ -34,7 +34,7 @@ __all__ = ["SchedulerClient", "Writer"]
 FENCE_SECONDS = 10.0
 
 
-class SchedulerClient(ScheduleReader):
+class SchedulerClient(Drafting):
     """Reads, writes and changes schedules, through Kafka alone; any thread may use it.
 
     A write returns when Kafka has acknowledged it, so what it wrote is not lost. Whether a replica runs at
@@ -118,20 +118,14 @@ class SchedulerClient(ScheduleReader):
         Raises:
             InputError: it is no schedule, may not be fired to that target, is too large, or the topic does not exist.
         """
-        draft = drafts.new(
-            topic or self._settings.schedules_topics[0],
-            drafts.as_key(key),
-            drafts.as_key(payload),
+        draft = self._new(
+            key,
+            payload,
             target_topic,
-            self._clock.now_ms(),
-            TargetPolicy(
-                frozenset(self._settings.schedules_topics),
-                self._settings.history_topic,
-                frozenset(self._settings.allowed_targets),
-            ),
+            topic,
             at=at,
             delay=delay,
-            target_key=None if target_key is None else drafts.as_key(target_key),
+            target_key=target_key,
             target_partition=target_partition,
             target_tombstone=target_tombstone,
             cron=cron,
@@ -142,6 +136,41 @@ class SchedulerClient(ScheduleReader):
             headers=headers,
             partition=partition,
         )
+        return self.write([draft])[0]
+
+    def schedule_retry(
+        self,
+        message: Message,
+        policy: RetryPolicy | None = None,
+        *,
+        delay: str | timedelta | None = None,
+        key: str | bytes | None = None,
+        target_topic: str | None = None,
+        headers: Mapping[str, str | bytes] | Sequence[Header] = (),
+        topic: str | None = None,
+    ) -> Receipt:
+        """Let a message that could not be handled come back later, as it was, with one more attempt counted.
+
+        Its key, its payload and its headers stay, but for those that the scheduler adds. `retry-attempt` counts, and
+        `retry-original-timestamp` says when the first message was written (Unix seconds).
+
+        Args:
+            message: as it was consumed.
+            policy: how often, and after how long; `RetryPolicy()` without it.
+            delay: this long instead: what a server asks for, say.
+            key: the schedule id. Without it, the same message that fails twice replaces its own retry.
+            target_topic: where to; the topic that it came from without it. All groups that read that one get it.
+            headers: added, or put in the place of those of the same name: what went wrong, say.
+            topic: which schedules topic; the first one of the settings without it.
+
+        Returns:
+            Where the schedule stands.
+
+        Raises:
+            RetriesExhaustedError: it has had all its attempts.
+            InputError: its headers cannot be read, or it may not be fired to that target.
+        """
+        draft = self._retry(message, policy, topic, delay=delay, key=key, target_topic=target_topic, headers=headers)
         return self.write([draft])[0]
 
     def cancel(self, which: str | bytes | Stored | Receipt, *, topic: str | None = None) -> Receipt:
@@ -158,10 +187,7 @@ class SchedulerClient(ScheduleReader):
             NotFoundError: nothing is in force under the id.
             InputError: several are; choose one of `find`.
         """
-        if isinstance(which, Receipt):
-            return self.write([drafts.cancel(which.topic, which.partition, which.key or b"")])[0]
-        stored = self._one(which, topic)
-        return self.write([drafts.cancel(stored.topic, stored.partition, stored.schedule.key)])[0]
+        return self.write([self.draft_cancel(which, topic=topic)])[0]
 
     def fire(self, which: str | bytes | Stored, *, topic: str | None = None) -> Receipt:
         """Let a schedule fire now, with all its headers; a recurring one goes on from there.
@@ -348,7 +374,7 @@ class SchedulerClient(ScheduleReader):
             )
 
     def _hold(self, topic: str | None, *, on: bool) -> None:
-        self._known.clear()  # partitions may have been added
+        self._known = {}  # partitions may have been added
         writes = [write for each in self._topics(topic) for write in drafts.hold(each, self._partitions(each), on=on)]
         # one id for a group: of two who pause and resume at once, one wins whole
         with self.writer(f"scheduler-hold-{self._settings.group_id}") as writer:

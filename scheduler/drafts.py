@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from scheduler import wire
 from scheduler.engine.changes import Change, Verb, rewritten
@@ -23,25 +23,40 @@ if TYPE_CHECKING:
     from scheduler.engine.targets import TargetPolicy
     from scheduler.schedule import Header
 
-Headers = "Mapping[str, str | bytes] | Sequence[Header]"
-
 PAUSED = b"paused"
 """What stands under `PAUSE_KEY`; whatever it is, it pauses."""
 _1970 = datetime(1970, 1, 1, tzinfo=UTC)
 _ESCAPED = re.compile(r"\\x([89a-fA-F][0-9a-fA-F])")
 
 
+class NewSchedule(TypedDict, total=False):
+    """What may be said of a new schedule; `SchedulerClient.schedule` says what each means."""
+
+    at: datetime | int | None
+    delay: str | timedelta | None
+    cron: str | None
+    timezone: str | None
+    target_key: str | bytes | None
+    target_partition: int | None
+    target_tombstone: bool
+    misfire: Misfire | None
+    misfire_grace: str | None
+    paused: bool
+    headers: Mapping[str, str | bytes] | Sequence[Header]
+    partition: int | None
+
+
 def new(
     topic: str,
-    key: bytes,
-    payload: bytes,
+    key: str | bytes,
+    payload: str | bytes,
     target_topic: str,
     now_ms: int,
     policy: TargetPolicy,
     *,
     at: datetime | int | None = None,
     delay: str | timedelta | None = None,
-    target_key: bytes | None = None,
+    target_key: str | bytes | None = None,
     target_partition: int | None = None,
     target_tombstone: bool = False,
     cron: str | None = None,
@@ -61,7 +76,7 @@ def new(
         target_topic,
         due_ms=None if at is None else instant_ms(at),
         delay=f"{delay // timedelta(milliseconds=1)}ms" if isinstance(delay, timedelta) else delay,
-        target_key=target_key,
+        target_key=None if target_key is None else as_key(target_key),
         target_partition=target_partition,
         target_tombstone=target_tombstone,
         cron=cron,
@@ -69,12 +84,12 @@ def new(
         misfire=misfire,
         misfire_grace=misfire_grace,
         paused=paused,
-        headers=_listed(headers),
+        headers=listed(headers),
     )
-    write = Write(topic, key, payload, own, partition)
+    write = Write(topic, as_key(key), as_key(payload), own, partition)
     refusal = policy.refusal(_sound(write, now_ms).target_topic)
     if refusal is not None:
-        raise InputError(f"{display(key)}: {refusal}")
+        raise InputError(f"{display(write.key)}: {refusal}")
     return write
 
 
@@ -197,6 +212,7 @@ def _sound(write: Write, now_ms: int) -> Schedule:
     return fact
 
 
-def _listed(headers: Mapping[str, str | bytes] | Sequence[Header]) -> list[Header]:
+def listed(headers: Mapping[str, str | bytes] | Sequence[Header]) -> list[Header]:
+    """Headers as a client may give them, as pairs of a name and bytes."""
     pairs = headers.items() if hasattr(headers, "items") else headers
     return [(name, value.encode() if isinstance(value, str) else value) for name, value in pairs]

@@ -46,5 +46,9 @@ class NotFoundError(SchedulerError):
     """No schedule of that id is in force: it was never there, has fired or was cancelled."""
 
 
+class RetriesExhaustedError(SchedulerError):
+    """A message has been retried as often as its policy allows."""
+
+
 class OvertakenError(SchedulerError):
     """A schedule changed or fired while a change to it was being written; both stand in the log."""

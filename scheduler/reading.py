@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from scheduler.runtime.settings import Settings
 from scheduler.schedule import display
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Generator, Mapping, Sequence
 
     from scheduler.broker.reader import Progress, Stop
 
@@ -35,6 +36,7 @@ class ScheduleReader:
         self._clock = clock or SystemClock()
         self._client_id = client_id
         self._known: dict[str, int] = {}
+        self._known_since = 0.0
 
     def schedules(self, topic: str, *, prefix: str | bytes = b"", progress: Progress | None = None) -> list[Stored]:
         """Every schedule in force, read to the end of the topic as it is now.
@@ -84,7 +86,7 @@ class ScheduleReader:
         since_ms: int | None = None,
         start: Mapping[int, int] | None = None,
         follow: Stop | None = None,
-    ) -> Iterator[HistoryEvent]:
+    ) -> Generator[HistoryEvent, None, None]:
         """What became of schedules, partition by partition in order.
 
         Args:
@@ -120,20 +122,22 @@ class ScheduleReader:
         found = self.find(which, topic=topic)
         return only(drafts.as_key(which), found, self._topics(topic))
 
-    def _partitions(self, topic: str) -> int:
-        """How many partitions a topic has; asked once.
+    def _partitions(self, topic: str, max_age: float = math.inf) -> int:
+        """How many partitions a topic has; asked once, and again after so many seconds.
 
         Raises:
             InputError: there is none of that name.
         """
-        if topic not in self._known:
+        known, asked = self._known, self._clock.monotonic()  # another thread may put others in its place
+        if topic not in known or asked - self._known_since > max_age:
             try:
-                self._known.update(Cluster(self._settings, self._client_id).topics())
+                known = dict(Cluster(self._settings, self._client_id).topics())
             except KafkaException as error:
                 raise unavailable(self._settings, error) from error
-            if topic not in self._known:
+            self._known, self._known_since = known, asked
+            if topic not in known:
                 raise InputError(f"the topic {topic} does not exist; create it with: scheduler topics --create")
-        return self._known[topic]
+        return known[topic]
 
 
 def only(key: bytes, found: Sequence[Stored], topics: Sequence[str]) -> Stored:

@@ -33,19 +33,25 @@ class Writer:
         producer.begin_transaction()
         for write in writes:
             try:
-                self._produce(write)
+                produce(producer, write)
             except KafkaException as error:
                 producer.abort_transaction(TRANSACTION_SECONDS)
                 name = display(write.key)
                 raise InputError(f"{name}: cannot be written to {write.topic}: {error.args[0].str()}") from error
         producer.commit_transaction(TRANSACTION_SECONDS)
 
-    def _produce(self, write: Write) -> None:
-        place = {} if write.partition is None else {"partition": write.partition}
-        while True:
-            try:
-                self._producer.produce(write.topic, write.value, write.key, headers=write.headers, **place)
-            except BufferError:
-                self._producer.poll(0.1)  # the local queue is full: let some of it go out
-            else:
-                return
+
+def produce(producer: Producer, write: Write) -> None:
+    """Hand a record to a producer, as soon as there is room in its queue.
+
+    Raises:
+        KafkaException: it does not take the record.
+    """
+    place = {} if write.partition is None else {"partition": write.partition}
+    while True:
+        try:
+            producer.produce(write.topic, write.value, write.key, headers=write.headers, **place)
+        except BufferError:
+            producer.poll(0.1)  # the local queue is full: let some of it go out
+        else:
+            return
