@@ -153,6 +153,8 @@ def test_every_bad_record_is_told_tombstoned_and_counted_and_the_good_ones_fire(
         stood = installation.write(*puts, *lasting, partitioner=partitioner)
         installation.wait_for(installation.history, len(puts))
         wait_until_pending(replica, len(lasting))
+        # what is committed is read before it is counted
+        wait_until(lambda: counted(replica)["invalid"] + counted(replica)["triggered"] >= len(puts), "all is counted")
         events = counted(replica)
     with installation.replica() as again:
         assert sum(each.pending for each in again.standings().values()) == len(lasting)
@@ -200,7 +202,7 @@ def test_header_names_that_are_not_utf8_are_rejected_and_the_last_good_version_s
         messages = installation.fired(b"neighbour", b"good")
         told = installation.wait_for(installation.history, readable_before + 6)
         assert replica.registry.get_sample_value("scheduler_fence_seconds_count") == 1  # nobody had to start afresh
-        assert counted(replica)["invalid"] == 4
+        wait_until(lambda: counted(replica)["invalid"] == 4, "each is counted")
 
     rejected = [record for record in told if record["scheduler-outcome"] == b"rejected"]
     assert sorted(record.key or b"" for record in rejected) == sorted([*names, b"good"])
