@@ -7,7 +7,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from scheduler.errors import InputError
 
@@ -63,9 +73,9 @@ class FailedAttempt(BaseModel):
 
 
 class Job(BaseModel):
-    """One run of a command. `attempt` counts from 1; `max_attempts` includes the first."""
+    """One run of a command or of a handler. `attempt` counts from 1; `max_attempts` includes the first."""
 
-    model_config = _KEPT
+    model_config = ConfigDict(**_KEPT, json_schema_extra={"oneOf": [{"required": [n]} for n in ("command", "handler")]})
 
     id: Name
     """The crontab entry or the caller's id: the same for every run."""
@@ -73,7 +83,16 @@ class Job(BaseModel):
     """What people call it."""
     cluster: Name
     """Where it runs; the topic's name."""
-    command: Annotated[str | list[str], Field(min_length=1)]
+    handler: Name | None = None
+    """A function that its worker knows by this name, instead of a command. What is not stated of its attempts, retry,
+    timeout and chain is then as it was registered."""
+    arguments: list[JsonValue] = []
+    """What the handler is called with."""
+    keyword_arguments: dict[str, JsonValue] = {}
+    """What the handler is called with by name."""
+    chain: list[Name] = []
+    """Handlers to call after this one, one after the other, each with what the one before returned."""
+    command: Annotated[str | list[str], Field(min_length=1)] | None = Field(None, validate_default=True)
     """A text for the shell, or an argument list that is run as it is."""
     environment: dict[str, str] = {}
     """Variables for the command, beside the few that it has from the worker and the JOB_ ones."""
@@ -103,6 +122,17 @@ class Job(BaseModel):
     errors: list[FailedAttempt] = []
     """The attempts that failed."""
 
+    @field_validator("command")
+    @classmethod
+    def _command_or_handler(cls, command: str | list[str] | None, info: ValidationInfo) -> str | list[str] | None:
+        if "handler" not in info.data:
+            return command  # there is one, and it is wrong
+        if command is None and info.data["handler"] is None:
+            raise PydanticKnownError("missing")
+        if command is not None and info.data["handler"] is not None:
+            raise PydanticCustomError("command_and_handler", "a job has a command or a handler, not both")
+        return command
+
     @model_validator(mode="after")
     def _within_attempts(self) -> Job:
         if self.attempt > self.max_attempts:
@@ -110,7 +140,12 @@ class Job(BaseModel):
         return self
 
     def to_json(self) -> bytes:
-        """The message; fields at their default are left out, so that equal jobs are equal bytes."""
+        """The message; fields at their default are left out, so that equal jobs are equal bytes.
+
+        A handler's job has all that was stated: what is left out is the handler's to say.
+        """
+        if self.handler is not None:
+            return self.model_dump_json(exclude_unset=True).encode()
         return self.model_dump_json(exclude_defaults=True).encode()
 
     @classmethod

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from scheduler.clock import Clock
+    from scheduler.job import Job
     from worker.commands import Attempt
     from worker.metrics import Metrics
     from worker.runs import Run
@@ -37,10 +38,22 @@ ERROR_CHARACTERS = 500
 
 
 class Performer(Protocol):
-    """Does what a job says: runs its command."""
+    """Does what a job says: runs its command, or calls its handler."""
+
+    def accept(self, job: Job) -> Job:
+        """The job as it will be run.
+
+        Raises:
+            InputError: it is none for this worker.
+        """
+        ...
 
     def start(self, run: Run, tell: Callable[[str], None], done: Callable[[Ended], None]) -> Attempt:
-        """Begin, and return at once; `tell` gets what it says line by line, `done` its end, on any thread."""
+        """Begin, and return at once; `tell` gets what it says line by line, `done` its end, on another thread."""
+        ...
+
+    def close(self) -> None:
+        """End what runs, as far as that is possible, and begin nothing more."""
         ...
 
 
@@ -153,6 +166,8 @@ class Runner:
             now_ms=self.clock.now_ms(),
             jitter=jitter_of(run.run_id, run.job.attempt),
             exit_code=ended.shell_code,
+            final=ended.final,
+            delay_seconds=ended.retry_after_seconds,
         )
         return Finished(run, ended, started_ms, ended_ms, then)
 
