@@ -6,6 +6,7 @@ checked before they are sent.
 
 from __future__ import annotations
 
+import threading
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from scheduler import wire
 from scheduler.client import SchedulerClient
-from scheduler.clock import SystemClock
+from scheduler.clock import Deadline, SystemClock
 from scheduler.drafts import instant_ms
 from scheduler.durations import format_duration
 from scheduler.errors import InputError
@@ -36,10 +37,13 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
     from types import TracebackType
 
+    from confluent_kafka.admin import TopicMetadata
+
     from scheduler.clock import Clock
     from scheduler.records import Receipt
 
 CREATE_SECONDS = 30.0
+LOOK_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +113,11 @@ class JobQueue:
         self.registry = registry or Registry()
         self.config = config or QueueConfig()
         self.settings = self.config.load()
-        self._client = SchedulerClient(self.settings, clock=clock or SystemClock(), client_id="job-queue")
+        self._clock = clock or SystemClock()
+        self._client = SchedulerClient(self.settings, clock=self._clock, client_id="job-queue")
 
     def init(self) -> list[str]:
-        """Create the topics that are missing; their names.
+        """Create the topics that are missing; their names. When it returns, all of them can be used.
 
         Raises:
             InputError: Kafka refuses one.
@@ -132,9 +137,21 @@ class JobQueue:
                     made.append(name)
                 except KafkaException as error:
                     _unless_there(name, error)
+            self._wait_for(admin, {topic.topic for topic in wanted})
         except KafkaException as error:
             raise unavailable(settings, error) from error
         return made
+
+    def _wait_for(self, admin: AdminClient, names: set[str]) -> None:
+        # a broker answers a creation before all of them know of it
+        deadline, never = Deadline(self._clock, CREATE_SECONDS), threading.Event()
+        while True:
+            known = admin.list_topics(timeout=CREATE_SECONDS).topics
+            if names <= {name for name, topic in known.items() if topic.error is None and _led(topic)}:
+                return
+            if deadline.passed:
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "topics were created and cannot be used yet"))  # noqa: SLF001 - librdkafka's public code
+            self._clock.wait(never, LOOK_SECONDS)
 
     def enqueue(
         self,
@@ -286,6 +303,10 @@ def when(delay: str | float | timedelta | None, at: datetime | int | None) -> tu
         raise InputError("delay and at are both given; one says when")
     waits = None if delay is None else format_duration(round(seconds(delay) * 1000))
     return None if at is None else instant_ms(at), waits
+
+
+def _led(topic: TopicMetadata) -> bool:
+    return all(partition.leader >= 0 for partition in topic.partitions.values())
 
 
 def _unless_there(name: str, error: KafkaException) -> None:
