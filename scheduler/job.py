@@ -17,7 +17,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import PydanticCustomError, PydanticKnownError
+from pydantic_core import PydanticCustomError, PydanticKnownError, to_jsonable_python
 
 from scheduler.errors import InputError
 
@@ -35,6 +35,11 @@ Delivery = Literal["at-least-once", "at-most-once"]
 job is a dead letter."""
 
 
+def _made(of: type) -> Any:
+    """A default that is made anew: pydantic copies one that is given, which was half the cost of reading."""
+    return Field(default_factory=of, json_schema_extra={"default": to_jsonable_python(of())})
+
+
 class Retry(BaseModel):
     """How long to wait before the next attempt: `delay * factor ** (attempt - 1)`, at most `max_delay`."""
 
@@ -48,7 +53,7 @@ class Retry(BaseModel):
     """Beyond which it does not grow."""
     on_exit_codes: Annotated[list[ExitCode], Field(min_length=1)] | None = None
     """Only these are retried; any other end is final. 124 is a timeout, 128 and the signal's number a signal."""
-    never_on: list[ExitCode] = []
+    never_on: list[ExitCode] = _made(list)
     """These are final, whatever else is retried."""
 
     def covers(self, exit_code: int | None) -> bool:
@@ -86,15 +91,15 @@ class Job(BaseModel):
     handler: Name | None = None
     """A function that its worker knows by this name, instead of a command. What is not stated of its attempts, retry,
     timeout and chain is then as it was registered."""
-    arguments: list[JsonValue] = []
+    arguments: list[JsonValue] = _made(list)
     """What the handler is called with."""
-    keyword_arguments: dict[str, JsonValue] = {}
+    keyword_arguments: dict[str, JsonValue] = _made(dict)
     """What the handler is called with by name."""
-    chain: list[Name] = []
+    chain: list[Name] = _made(list)
     """Handlers to call after this one, one after the other, each with what the one before returned."""
     command: Annotated[str | list[str], Field(min_length=1)] | None = Field(None, validate_default=True)
     """A text for the shell, or an argument list that is run as it is."""
-    environment: dict[str, str] = {}
+    environment: dict[str, str] = _made(dict)
     """Variables for the command, beside the few that it has from the worker and the JOB_ ones."""
     stdin: str | None = None
     """Its standard input; empty without it."""
@@ -111,7 +116,7 @@ class Job(BaseModel):
     """Which one this is."""
     max_attempts: Annotated[int, Field(ge=1, le=10_000)] = 1
     """How many there may be."""
-    retry: Retry = Retry()
+    retry: Retry = _made(Retry)
     """When a failed attempt is made again."""
     user: Name | None = None
     """Whom a crontab with a user column names; a worker runs everything as its own user."""
@@ -119,7 +124,7 @@ class Job(BaseModel):
     """The fire id of the first attempt; absent in a first run, whose message header has it."""
     intended_start: str | None = None
     """When the first attempt was due, RFC 3339; absent in a first run, whose message header has it."""
-    errors: list[FailedAttempt] = []
+    errors: list[FailedAttempt] = _made(list)
     """The attempts that failed."""
 
     @field_validator("command")

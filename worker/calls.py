@@ -116,7 +116,10 @@ def _next(job: Job, value: Any) -> Job:
 
 
 def _output(value: Any) -> Output:
-    raw = to_json(value, fallback=repr)
+    try:
+        raw = to_json(value, fallback=repr)
+    except Exception as error:  # noqa: BLE001 - a customer's repr, or a value that holds itself: it was returned all the same
+        raw = f"a {type(value).__name__} that cannot be shown: {error}".encode()
     text = raw[:OUTPUT_BYTES].decode(errors="replace")
     return Output(text, text[:LAST_LINE_CHARACTERS], len(raw))
 

@@ -51,6 +51,7 @@ class HandlerJobs:
         self._broken = broken
         self._slots = slots
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
+        self._mine = threading.local()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread: threading.Thread | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -76,7 +77,7 @@ class HandlerJobs:
         context = JobContext.of(run.job, run.intended_start)
         if handler.coroutine:
             loop = self._loop or self._start_loop()
-            call = _CoroutineCall(handler, context, run.job, self._guarded(done), loop)
+            call = _CoroutineCall(handler, context, run.job, self._guarded(done, threaded=False), loop)
             loop.call_soon_threadsafe(self._begin, call)
             return call
         threaded = (
@@ -84,7 +85,12 @@ class HandlerJobs:
             if handler.process
             else _ThreadCall(handler, context, run.job, self._guarded(done))
         )
-        self._calls.put(threaded)
+        mine = self._mine
+        if getattr(mine, "ending", False) and mine.next is None:
+            # this thread's own call has just ended, and begins this one: it goes on with it, nobody has to be woken
+            mine.next = threaded
+        else:
+            self._calls.put(threaded)
         return threaded
 
     def close(self) -> None:
@@ -97,18 +103,29 @@ class HandlerJobs:
             loop.call_soon_threadsafe(loop.stop)
             self._loop_thread.join(END_SECONDS)
 
-    def _guarded(self, done: Callable[[Ended], None]) -> Callable[[Ended], None]:
+    def _guarded(self, done: Callable[[Ended], None], *, threaded: bool = True) -> Callable[[Ended], None]:
         def tell_end(ended: Ended) -> None:
+            self._mine.ending = threaded
             try:
                 done(ended)
             except BaseException as error:  # noqa: BLE001 - raised again in the poll loop, which ends the worker
                 self._broken(error)
+            finally:
+                self._mine.ending = False
 
         return tell_end
 
     def _serve(self) -> None:
+        mine = self._mine
+        mine.next = None
         while (call := self._calls.get()) is not None:
-            call.run()
+            mine.next = call
+            while (following := mine.next) is not None:
+                mine.next = None
+                try:
+                    following.run()
+                except BaseException as error:  # noqa: BLE001 - raised again in the poll loop, which ends the worker
+                    self._broken(error)
 
     def _start_loop(self) -> asyncio.AbstractEventLoop:
         self._loop = asyncio.new_event_loop()
@@ -128,7 +145,12 @@ class HandlerJobs:
         # the loop itself holds tasks weakly
         task = call.task = asyncio.get_running_loop().create_task(call.perform())
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._performed)
+
+    def _performed(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._broken(error)
 
 
 class _ThreadCall:

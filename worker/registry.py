@@ -69,6 +69,8 @@ class Handler:
         except ValidationError as error:
             told = describe_validation(error)[:ARGUMENTS_SHOWN]
             raise InputError(f"arguments of {self.name}{inspect.signature(self.function)}: {told}") from None
+        except Exception as error:  # of a validator of the customer's
+            raise InputError(f"arguments of {self.name}: {type(error).__name__}: {error}") from error
 
     def complete(self, job: Job) -> Job:
         """The job with what its sender left to the registration.

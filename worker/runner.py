@@ -112,7 +112,8 @@ class Runner:
     def began(self, run: Run, started_ms: int) -> int:
         """It begins: tell so, and return how late it is, in ms."""
         late_ms = started_ms - run.due_ms
-        log.info("job started", extra=fields(**run.log_fields(), late_ms=late_ms))
+        if log.isEnabledFor(logging.INFO):
+            log.info("job started", extra=fields(**run.log_fields(), late_ms=late_ms))
         self._metrics.start_lateness_seconds.observe(max(0, late_ms) / 1000)
         self._metrics.running.inc()
         return late_ms
@@ -173,18 +174,19 @@ class Runner:
 
     def _told(self, finished: Finished, late_ms: int, seconds: float) -> Finished:
         ended = finished.ended
-        log.info(
-            "run finished",
-            extra=fields(
-                **finished.run.log_fields(),
-                outcome=ended.outcome.value,
-                exit=ended.exit,
-                late_ms=late_ms,
-                seconds=round(seconds, 3),
-                last_line=ended.output.last_line,
-                then=_then(finished),
-            ),
-        )
+        if log.isEnabledFor(logging.INFO):
+            log.info(
+                "run finished",
+                extra=fields(
+                    **finished.run.log_fields(),
+                    outcome=ended.outcome.value,
+                    exit=ended.exit,
+                    late_ms=late_ms,
+                    seconds=round(seconds, 3),
+                    last_line=ended.output.last_line,
+                    then=_then(finished),
+                ),
+            )
         self._metrics.ended(ended.outcome.value)
         return finished
 

@@ -192,6 +192,27 @@ def test_what_cannot_be_passed_on_fails_for_good() -> None:
     caller.performer.close()
 
 
+def test_what_cannot_be_shown_was_returned_all_the_same() -> None:
+    class Opaque:
+        def __repr__(self) -> str:
+            raise RuntimeError("no")
+
+    registry = Registry()
+    registry.register("opaque")(lambda: Opaque())
+    caller = make(registry)
+    ended = caller.call("opaque")
+    caller.performer.close()
+
+    assert (ended.outcome, "cannot be shown" in ended.output.text) == (Outcome.SUCCEEDED, True)
+
+
+def test_more_calls_than_threads_are_all_made(caller: Caller) -> None:
+    for number in range(50):
+        caller.start("Add", number, 0)
+
+    assert sorted(int(caller.ended().output.text) for _ in range(50)) == list(range(50))
+
+
 def test_hooks_are_told_and_their_own_errors_change_nothing(caplog: pytest.LogCaptureFixture) -> None:
     registry, told = Registry(), []
 
