@@ -113,23 +113,30 @@ def test_jobs_are_called_and_chained_and_what_is_none_is_given_up(shop: Shop) ->
     sender = JobQueue(config=shop.queue.config)  # knows no handler
     enqueued = sender.enqueue("sum-doubled", "1", 2)
     sender.enqueue("unknown")
+    gone = sender.enqueue("hopeless")
+    wrong = sender.enqueue("Add", "three", 5)
     sender.send(
         [Write(shop.queue.config.default_queue, b"k", Job(id="x", job="x", cluster="c", command="id").to_json())]
     )
     sender.close()
     with shop.worker():
-        results = shop.results(3)
-        dead = shop.read(shop.queue.config.dead_queue, 2)
+        results = shop.results(5)
+        dead = shop.read(shop.queue.config.dead_queue, 4)
 
     run_id = enqueued.run_id
-    assert [(result["run_id"], result["output"]) for result in results] == [
+    chained = [result for result in results if result["run_id"].startswith(run_id)]
+    assert [(result["run_id"], result["output"]) for result in chained] == [
         (run_id, "3"),
         (f"{run_id}/double", "6"),
         (f"{run_id}/double/shout", '"6!"'),
     ]
     reasons = sorted(record["dead-letter-reason"] or b"" for record in dead)
-    assert reasons[0] == b"command: this worker calls handlers, it runs no commands"
-    assert reasons[1].startswith(b"handler: 'unknown' is not registered")
+    given_up = {result["run_id"]: result["then"] for result in results if result["outcome"] == "failed"}
+    assert given_up == {gone.run_id: "dead-letter", wrong.run_id: "dead-letter"}
+    assert reasons[0].startswith(b"attempt 1 of 4 failed for good: wrong arguments: arguments of Add(x: int, y: int)")
+    assert reasons[1] == b"attempt 1 of 6 failed for good: GiveUp: the customer has gone"
+    assert reasons[2] == b"command: this worker calls handlers, it runs no commands"
+    assert reasons[3].startswith(b"handler: 'unknown' is not registered")
 
 
 def test_delays_and_retries_wait_in_kafka_and_count_to_the_dead_letter(shop: Shop) -> None:

@@ -198,7 +198,7 @@ def test_what_cannot_be_shown_was_returned_all_the_same() -> None:
             raise RuntimeError("no")
 
     registry = Registry()
-    registry.register("opaque")(lambda: Opaque())
+    registry.register("opaque")(lambda: [Opaque()])
     caller = make(registry)
     ended = caller.call("opaque")
     caller.performer.close()
