@@ -13,11 +13,11 @@ from prometheus_client import CollectorRegistry
 
 from scheduler import __version__
 from scheduler.clock import SystemClock
-from scheduler.durations import parse_duration
 from scheduler.errors import ConfigurationError
 from scheduler.job import json_schema
 from scheduler.runtime import cli, logs
 from scheduler.runtime.logs import fields
+from scheduler.runtime.option_types import Seconds
 from scheduler.runtime.settings import Settings
 from worker.dead_cli import dead
 from worker.loading import load
@@ -68,21 +68,6 @@ class Cluster(click.ParamType[str]):
         return str(value)
 
 
-class Duration(click.ParamType[float]):
-    """`10s`, `1m`; in seconds."""
-
-    name = "duration"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read it, or say what is wrong with it."""
-        if isinstance(value, float):
-            return value
-        try:
-            return parse_duration(str(value)) / 1000
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
 @click.group(
     context_settings={**cli.CONTEXT, "auto_envvar_prefix": "WORKER", "show_default": True},
     epilog=EPILOG,
@@ -104,11 +89,11 @@ class Duration(click.ParamType[float]):
 )
 @click.option("--group-id", show_envvar=True, help="Consumer group.  [default: worker-<topic>]")
 @click.option(
-    "--drain", type=Duration(), default="10s", show_envvar=True, help="How long running jobs may go on after SIGTERM."
+    "--drain", type=Seconds(), default="10s", show_envvar=True, help="How long running jobs may go on after SIGTERM."
 )
 @click.option(
     "--kill-grace",
-    type=Duration(),
+    type=Seconds(),
     default="5s",
     show_envvar=True,
     help="From TERM to KILL, for a job that is out of time or has to give way.",

@@ -8,10 +8,9 @@ import click
 
 from scheduler.client import SchedulerClient
 from scheduler.clock import SystemClock, rfc3339
-from scheduler.durations import parse_duration
 from scheduler.errors import ExitCode, InputError
-from scheduler.instants import parse_instant
 from scheduler.runtime.cli import CONTEXT, echo_json, echo_table, environment_help, examples
+from scheduler.runtime.option_types import Since
 from scheduler.runtime.settings import Settings
 from worker.dead_letters import Action, Wanted, open_letters
 
@@ -24,26 +23,6 @@ if TYPE_CHECKING:
 AT_ONCE = 500
 """Letters that are dealt with in one transaction."""
 ENVIRONMENT = environment_help("bootstrap_servers", "dead_letter_topic", "schedules_topics", "configuration_file")
-
-
-class Since(click.ParamType[int]):
-    """An instant, or how long ago."""
-
-    name = "when"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read it, or say what is wrong with it."""
-        if isinstance(value, int):
-            return value
-        instant_ms = parse_instant(value)
-        if instant_ms is not None:
-            return instant_ms
-        try:
-            return SystemClock().now_ms() - parse_duration(value)
-        except ValueError:
-            self.fail(
-                f"{value!r} is neither an instant such as 2030-01-01T00:00:00Z nor a duration such as 2h", param, ctx
-            )
 
 
 def _filters(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -9,11 +9,12 @@ import click
 from scheduler import drafts
 from scheduler.client import SchedulerClient
 from scheduler.clock import SystemClock
-from scheduler.commands.options import BROKER, Seconds, progress
+from scheduler.commands.options import BROKER, progress
 from scheduler.commands.outcomes import answers_cancel, answers_fire, events
 from scheduler.errors import ExitCode
 from scheduler.reading import not_found, only
 from scheduler.runtime.cli import echo_json_line, environment_help, examples
+from scheduler.runtime.option_types import Seconds
 from scheduler.runtime.settings import Settings
 from scheduler.schedule import Outcome
 

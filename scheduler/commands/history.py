@@ -8,12 +8,13 @@ from typing import Any
 import click
 
 from scheduler.clock import rfc3339
-from scheduler.commands.options import BROKER, Since
+from scheduler.commands.options import BROKER
 from scheduler.errors import ExitCode
 from scheduler.history import Filter, HistoryEvent
 from scheduler.reading import ScheduleReader
 from scheduler.runtime.cli import echo_json_line, echo_table, environment_help, examples
 from scheduler.runtime.lifecycle import StopSignals
+from scheduler.runtime.option_types import Since
 from scheduler.runtime.settings import Settings
 from scheduler.schedule import Outcome
 

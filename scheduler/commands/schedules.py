@@ -9,10 +9,11 @@ import click
 
 from scheduler import drafts
 from scheduler.commands import shown
-from scheduler.commands.options import BROKER, Until, progress
+from scheduler.commands.options import BROKER, progress
 from scheduler.errors import ExitCode, NotFoundError
 from scheduler.reading import ScheduleReader, not_found
 from scheduler.runtime.cli import echo_json_line, echo_table, environment_help, examples
+from scheduler.runtime.option_types import Until
 from scheduler.runtime.settings import Settings
 
 if TYPE_CHECKING:

@@ -200,7 +200,7 @@ def test_the_public_names_are_there_and_on_the_page() -> None:
     assert all(getattr(scheduler, name) is not None for name in scheduler.__all__)
     assert [name for name in errors if f"`{name}" not in page] == []
     methods = [name for name, _ in inspect.getmembers(SchedulerClient, inspect.isfunction) if not name.startswith("_")]
-    undocumented = {"close", "log", "history_ends", "check_overtaken"}  # for the commands
+    undocumented = {"close", "log", "records", "history_ends", "check_overtaken"}  # for the commands
     assert [name for name in methods if name not in undocumented and f"`{name}(" not in page] == []
 
 
