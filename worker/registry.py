@@ -68,7 +68,9 @@ class Handler:
             return self._arguments.validator.validate_python(ArgsKwargs(tuple(args), dict(keywords)))  # type: ignore[no-any-return]
         except ValidationError as error:
             told = describe_validation(error)[:ARGUMENTS_SHOWN]
-            raise InputError(f"arguments of {self.name}{inspect.signature(self.function)}: {told}") from None
+            # annotations that are evaluated late are texts
+            signature = str(inspect.signature(self.function)).replace("'", "")
+            raise InputError(f"arguments of {self.name}{signature}: {told}") from None
         except Exception as error:  # of a validator of the customer's
             raise InputError(f"arguments of {self.name}: {type(error).__name__}: {error}") from error
 

@@ -124,7 +124,7 @@ def test_jobs_are_called_and_chained_and_what_is_none_is_given_up(shop: Shop) ->
         dead = shop.read(shop.queue.config.dead_queue, 4)
 
     run_id = enqueued.run_id
-    chained = [result for result in results if result["run_id"].startswith(run_id)]
+    chained = sorted((r for r in results if r["run_id"].startswith(run_id)), key=lambda result: len(result["run_id"]))
     assert [(result["run_id"], result["output"]) for result in chained] == [
         (run_id, "3"),
         (f"{run_id}/double", "6"),
