@@ -14,6 +14,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from typing import Any
 
 import click
 import psutil
@@ -72,16 +73,25 @@ class Cluster:
         for future in admin.create_topics(wanted).values():
             future.result()
 
-    def rate(self, count: int, slots: int) -> tuple[float, float]:
-        """Runs per second by their results as a reader sees them, and the worker's CPU for each in ms."""
+    def rate(self, count: int, slots: int, handlers: str | None = None, **environment: str) -> tuple[float, float]:
+        """Runs per second by their results as a reader sees them, and the worker's CPU for each in ms.
+
+        Args:
+            count: how many are counted.
+            slots: of the worker.
+            handlers: `MODULE:NAME` of a registry with a handler `nothing`, to be called instead of commands.
+            environment: more settings of the worker.
+        """
+        what: dict[str, Any] = {"handler": "nothing"} if handlers else {"command": ["true"]}
+        registry = ["--handlers", handlers] if handlers else []
         producer = Producer(producer_conf(self._settings, "bench"))
         for number in range(count + WARM):
-            job = Job(id=f"job-{number}", job="true", cluster=self._name, command=["true"])
+            job = Job(id=f"job-{number}", job="true", cluster=self._name, **what)
             producer.produce(self._name, job.to_json(), partition=number % PARTITIONS)
         producer.flush()
         reader = Reader(self._settings, self._results)
         worker = subprocess.Popen(
-            [sys.executable, "-m", "worker", "--cluster", self._name, "--slots", str(slots)],
+            [sys.executable, "-m", "worker", "--cluster", self._name, "--slots", str(slots), *registry],
             env={
                 **os.environ,
                 "BOOTSTRAP_SERVERS": self._settings.bootstrap_servers,
@@ -89,6 +99,7 @@ class Cluster:
                 "RESULTS_TOPIC": self._results,
                 "DEAD_LETTER_TOPIC": self._dead,
                 "METRICS_HTTP_ADDR": "off",
+                **environment,
             },
             stderr=subprocess.DEVNULL,
         )

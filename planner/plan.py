@@ -120,6 +120,8 @@ def work(payload: bytes) -> tuple[str, ...] | None:
         job = Job.from_json(payload)
     except InputError:
         return None  # not a payload that a planner writes: nothing follows it
+    if job.command is None:
+        return None  # nor is this one
     command = job.command if isinstance(job.command, str) else "\0".join(job.command)
     return command, job.stdin or "", job.user or ""
 

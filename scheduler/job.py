@@ -7,7 +7,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError, PydanticKnownError, to_jsonable_python
 
 from scheduler.errors import InputError
 
@@ -25,6 +35,11 @@ Delivery = Literal["at-least-once", "at-most-once"]
 job is a dead letter."""
 
 
+def _made(of: type) -> Any:
+    """A default that is made anew: pydantic copies one that is given, which was half the cost of reading."""
+    return Field(default_factory=of, json_schema_extra={"default": to_jsonable_python(of())})
+
+
 class Retry(BaseModel):
     """How long to wait before the next attempt: `delay * factor ** (attempt - 1)`, at most `max_delay`."""
 
@@ -38,7 +53,7 @@ class Retry(BaseModel):
     """Beyond which it does not grow."""
     on_exit_codes: Annotated[list[ExitCode], Field(min_length=1)] | None = None
     """Only these are retried; any other end is final. 124 is a timeout, 128 and the signal's number a signal."""
-    never_on: list[ExitCode] = []
+    never_on: list[ExitCode] = _made(list)
     """These are final, whatever else is retried."""
 
     def covers(self, exit_code: int | None) -> bool:
@@ -63,9 +78,9 @@ class FailedAttempt(BaseModel):
 
 
 class Job(BaseModel):
-    """One run of a command. `attempt` counts from 1; `max_attempts` includes the first."""
+    """One run of a command or of a handler. `attempt` counts from 1; `max_attempts` includes the first."""
 
-    model_config = _KEPT
+    model_config = ConfigDict(**_KEPT, json_schema_extra={"oneOf": [{"required": [n]} for n in ("command", "handler")]})
 
     id: Name
     """The crontab entry or the caller's id: the same for every run."""
@@ -73,9 +88,18 @@ class Job(BaseModel):
     """What people call it."""
     cluster: Name
     """Where it runs; the topic's name."""
-    command: Annotated[str | list[str], Field(min_length=1)]
+    handler: Name | None = None
+    """A function that its worker knows by this name, instead of a command. What is not stated of its attempts, retry,
+    timeout and chain is then as it was registered."""
+    arguments: list[JsonValue] = _made(list)
+    """What the handler is called with."""
+    keyword_arguments: dict[str, JsonValue] = _made(dict)
+    """What the handler is called with by name."""
+    chain: list[Name] = _made(list)
+    """Handlers to call after this one, one after the other, each with what the one before returned."""
+    command: Annotated[str | list[str], Field(min_length=1)] | None = Field(None, validate_default=True)
     """A text for the shell, or an argument list that is run as it is."""
-    environment: dict[str, str] = {}
+    environment: dict[str, str] = _made(dict)
     """Variables for the command, beside the few that it has from the worker and the JOB_ ones."""
     stdin: str | None = None
     """Its standard input; empty without it."""
@@ -92,7 +116,7 @@ class Job(BaseModel):
     """Which one this is."""
     max_attempts: Annotated[int, Field(ge=1, le=10_000)] = 1
     """How many there may be."""
-    retry: Retry = Retry()
+    retry: Retry = _made(Retry)
     """When a failed attempt is made again."""
     user: Name | None = None
     """Whom a crontab with a user column names; a worker runs everything as its own user."""
@@ -100,8 +124,19 @@ class Job(BaseModel):
     """The fire id of the first attempt; absent in a first run, whose message header has it."""
     intended_start: str | None = None
     """When the first attempt was due, RFC 3339; absent in a first run, whose message header has it."""
-    errors: list[FailedAttempt] = []
+    errors: list[FailedAttempt] = _made(list)
     """The attempts that failed."""
+
+    @field_validator("command")
+    @classmethod
+    def _command_or_handler(cls, command: str | list[str] | None, info: ValidationInfo) -> str | list[str] | None:
+        if "handler" not in info.data:
+            return command  # there is one, and it is wrong
+        if command is None and info.data["handler"] is None:
+            raise PydanticKnownError("missing")
+        if command is not None and info.data["handler"] is not None:
+            raise PydanticCustomError("command_and_handler", "a job has a command or a handler, not both")
+        return command
 
     @model_validator(mode="after")
     def _within_attempts(self) -> Job:
@@ -110,7 +145,12 @@ class Job(BaseModel):
         return self
 
     def to_json(self) -> bytes:
-        """The message; fields at their default are left out, so that equal jobs are equal bytes."""
+        """The message; fields at their default are left out, so that equal jobs are equal bytes.
+
+        A handler's job has all that was stated: what is left out is the handler's to say.
+        """
+        if self.handler is not None:
+            return self.model_dump_json(exclude_unset=True).encode()
         return self.model_dump_json(exclude_defaults=True).encode()
 
     @classmethod

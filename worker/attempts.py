@@ -45,7 +45,14 @@ class DeadLetter:
 
 
 def after(
-    job: Job, failure: FailedAttempt, *, now_ms: int, jitter: float, exit_code: int | None = None
+    job: Job,
+    failure: FailedAttempt,
+    *,
+    now_ms: int,
+    jitter: float,
+    exit_code: int | None = None,
+    final: bool = False,
+    delay_seconds: float | None = None,
 ) -> RetryAt | DeadLetter:
     """Decide what follows the failure of the job's current attempt.
 
@@ -55,15 +62,21 @@ def after(
         now_ms: when it ended, Unix milliseconds; the delay counts from here.
         jitter: from 0 to 1; `jitter_of` the run.
         exit_code: as a shell would tell it; None where there was none.
+        final: the attempt said itself that another would fail too.
+        delay_seconds: the delay that the attempt asked for, instead of one that grows.
     """
     errors = _kept([*job.errors, failure])
     if job.attempt >= job.max_attempts:
         reason = f"attempt {job.attempt} of {job.max_attempts} failed: {failure.error}"
         return DeadLetter(job.model_copy(update={"errors": errors}), reason)
+    if final:
+        reason = f"attempt {job.attempt} of {job.max_attempts} failed for good: {failure.error}"
+        return DeadLetter(job.model_copy(update={"errors": errors}), reason)
     if not job.retry.covers(exit_code):
         reason = f"attempt {job.attempt} of {job.max_attempts} failed, exit code {exit_code} is final: {failure.error}"
         return DeadLetter(job.model_copy(update={"errors": errors}), reason)
-    delay_ms = round(backoff_seconds(job.retry, job.attempt) * (1 + JITTER * jitter) * 1000)
+    wanted = backoff_seconds(job.retry, job.attempt) if delay_seconds is None else delay_seconds
+    delay_ms = round(wanted * (1 + JITTER * jitter) * 1000)
     again = job.model_copy(update={"attempt": job.attempt + 1, "errors": errors})
     return RetryAt(now_ms + delay_ms, delay_ms, again)
 

@@ -20,17 +20,16 @@ from scheduler.runtime.logs import fields
 from scheduler.runtime.option_types import Seconds
 from scheduler.runtime.settings import Settings
 from worker.dead_cli import dead
+from worker.loading import load
 from worker.metrics import Metrics
 from worker.monitoring import serve
-from worker.options import Options
+from worker.options import SWITCH_SECONDS, Options
 from worker.service import Worker
 
 if TYPE_CHECKING:
     from types import FrameType
 
 log = logging.getLogger("worker")
-
-SWITCH_SECONDS = 0.0005
 
 _TOPIC = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,239}", re.ASCII)
 
@@ -50,6 +49,7 @@ EPILOG = "\n\n".join(
         cli.examples(
             "worker --cluster cluster-a",
             "worker --cluster cluster-a --retry --slots 8 --drain 1m",
+            "worker --cluster default-job-queue --handlers shop.jobs:jobs --slots 20",
             "worker dead list --since 1d",
         ),
     )
@@ -105,6 +105,12 @@ class Cluster(click.ParamType[str]):
     show_envvar=True,
     help="Where to serve /metrics and /healthz, such as 127.0.0.1:8002; port 0 takes a free one; `off` for nowhere.",
 )
+@click.option(
+    "--handlers",
+    metavar="MODULE:NAME",
+    show_envvar=True,
+    help="Call the Python functions of that registry or job queue, instead of running commands.",
+)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -116,6 +122,7 @@ def command(
     drain: float,
     kill_grace: float,
     metrics_addr: str,
+    handlers: str | None,
 ) -> None:
     """Run the jobs of a cluster.
 
@@ -132,13 +139,13 @@ def command(
     # one address, whatever else this process's environment says of the scheduler's
     settings = Settings.load(metrics_http_addr=metrics_addr)
     logs.configure(settings.log_level, settings.log_format)
-    # a slot that is free waits for its next job as long as another thread may keep the interpreter; 5 ms by default
     sys.setswitchinterval(SWITCH_SECONDS)
     clock = SystemClock()
     registry = CollectorRegistry()
     options = Options(cluster, retry, slots, group_id, drain, kill_grace)
     metrics = Metrics(registry, cluster)
-    worker = Worker(settings, options, clock=clock, metrics=metrics)
+    registered = None if handlers is None else load(handlers)
+    worker = Worker(settings, options, clock=clock, metrics=metrics, registry=registered)
     try:
         if settings.metrics_address is not None:
             bound = serve(settings.metrics_address, registry, worker.idle_seconds)

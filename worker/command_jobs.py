@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from scheduler.errors import InputError
 from worker.execution import Command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from scheduler.job import Job
     from worker.commands import Attempt, Commands
     from worker.outcome import Ended
     from worker.runs import Run
@@ -25,9 +27,23 @@ class CommandJobs:
         self._commands = commands
         self._passed_on = {name: environment[name] for name in PASSED_ON if name in environment}
 
+    def accept(self, job: Job) -> Job:
+        """Any job that is a command.
+
+        Raises:
+            InputError: it is not.
+        """
+        if job.command is None:
+            raise InputError(f"handler: {job.handler!r} is to be called, and this worker runs commands: --handlers")
+        return job
+
     def start(self, run: Run, tell: Callable[[str], None], done: Callable[[Ended], None]) -> Attempt:
         """Run the job's command."""
         return self._commands.start(command_of(run, self._passed_on), tell=tell, done=done)
+
+    def close(self) -> None:
+        """Kill what runs."""
+        self._commands.close()
 
 
 def command_of(run: Run, passed_on: Mapping[str, str]) -> Command:
@@ -44,4 +60,4 @@ def command_of(run: Run, passed_on: Mapping[str, str]) -> Command:
         "JOB_MAX_ATTEMPTS": str(job.max_attempts),
         "JOB_DUE_AT": run.intended_start,
     }
-    return Command(job.command, environment, job.stdin, job.timeout_seconds, job.working_directory)
+    return Command(job.command or [], environment, job.stdin, job.timeout_seconds, job.working_directory)

@@ -12,6 +12,8 @@ from worker.output import Output
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from scheduler.job import Job
+
 
 TIMEOUT_EXIT_CODE = 124
 SIGNAL_EXIT_CODE = 128
@@ -49,6 +51,12 @@ class Ended:
     signal: str | None = None
     stopped: bool = False
     """Ended on request of the worker: nothing is known of the job itself."""
+    final: bool = False
+    """It failed, and would fail again: no other attempt."""
+    retry_after_seconds: float | None = None
+    """It failed, and asks for this delay instead of its backoff."""
+    follows: tuple[Job, ...] = ()
+    """It succeeded, and these are next."""
 
     @property
     def shell_code(self) -> int | None:

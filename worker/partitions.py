@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from confluent_kafka import Message
 
     from scheduler.clock import Clock
+    from scheduler.job import Job
     from worker.runner import Finished
 
 Key = tuple[str, int]
@@ -34,8 +35,9 @@ class Partition:
     It is paused until it is known what an earlier owner did; `start` is then where to begin to read.
     """
 
-    def __init__(self, cluster: str, add: Callable[[Run], None], clock: Clock) -> None:
+    def __init__(self, cluster: str, accept: Callable[[Job], Job], add: Callable[[Run], None], clock: Clock) -> None:
         self._cluster = cluster
+        self._accept = accept
         self._add = add
         self._clock = clock
         self._progress: Progress | None = None
@@ -76,7 +78,7 @@ class Partition:
             self._suspects_end = end()
         if not self._progress.take_in(offset):
             return
-        found = read(message, self._cluster)
+        found = read(message, self._cluster, self._accept)
         if isinstance(found, Poison):
             self.finished.append(found)
             return

@@ -28,6 +28,7 @@ from worker.runner import Finished, error_text
 from worker.runs import Poison
 
 if TYPE_CHECKING:
+    from scheduler.job import Job
     from scheduler.runtime.settings import Settings
     from scheduler.schedule import Header
     from worker.runs import Run, Started
@@ -82,7 +83,7 @@ class Books:
                     letter.headers.append((DEAD_LETTER_OUTPUT, entry.ended.output.text[-OUTPUT_CHARACTERS:].encode()))
                 return [result, letter]
             case None:
-                return [result]
+                return [result, *(self._follow(entry, job, brief=brief) for job in entry.ended.follows)]
 
     def started(self, started: Started) -> Write:
         """The record of an attempt that is about to begin."""
@@ -144,6 +145,13 @@ class Books:
         )
         key = f"{run.run_id}#{retry.job.attempt}"
         return Write(self.schedules_topic, key.encode(), retry.job.to_json(), headers)
+
+    def _follow(self, finished: Finished, job: Job, *, brief: bool) -> Write:
+        if not brief:
+            return Write(self.cluster, job.id.encode(), job.to_json(), finished.run.headers)
+        at = rfc3339(finished.ended_ms)
+        about = _dead_letter_headers(f"{job.job}: too large to be enqueued", at, at, str(finished.run.source))
+        return Write(self.dead_letter_topic, job.id.encode(), None, [*finished.run.headers, *about])
 
     def _dead_letter(self, run: Run, dead: DeadLetter, value: bytes | None) -> Write:
         errors = dead.job.errors

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from scheduler.clock import Clock
+    from scheduler.job import Job
     from worker.commands import Attempt
     from worker.metrics import Metrics
     from worker.runs import Run
@@ -37,10 +38,22 @@ ERROR_CHARACTERS = 500
 
 
 class Performer(Protocol):
-    """Does what a job says: runs its command."""
+    """Does what a job says: runs its command, or calls its handler."""
+
+    def accept(self, job: Job) -> Job:
+        """The job as it will be run.
+
+        Raises:
+            InputError: it is none for this worker.
+        """
+        ...
 
     def start(self, run: Run, tell: Callable[[str], None], done: Callable[[Ended], None]) -> Attempt:
-        """Begin, and return at once; `tell` gets what it says line by line, `done` its end, on any thread."""
+        """Begin, and return at once; `tell` gets what it says line by line, `done` its end, on another thread."""
+        ...
+
+    def close(self) -> None:
+        """End what runs, as far as that is possible, and begin nothing more."""
         ...
 
 
@@ -99,7 +112,8 @@ class Runner:
     def began(self, run: Run, started_ms: int) -> int:
         """It begins: tell so, and return how late it is, in ms."""
         late_ms = started_ms - run.due_ms
-        log.info("job started", extra=fields(**run.log_fields(), late_ms=late_ms))
+        if log.isEnabledFor(logging.INFO):
+            log.info("job started", extra=fields(**run.log_fields(), late_ms=late_ms))
         self._metrics.start_lateness_seconds.observe(max(0, late_ms) / 1000)
         self._metrics.running.inc()
         return late_ms
@@ -153,23 +167,26 @@ class Runner:
             now_ms=self.clock.now_ms(),
             jitter=jitter_of(run.run_id, run.job.attempt),
             exit_code=ended.shell_code,
+            final=ended.final,
+            delay_seconds=ended.retry_after_seconds,
         )
         return Finished(run, ended, started_ms, ended_ms, then)
 
     def _told(self, finished: Finished, late_ms: int, seconds: float) -> Finished:
         ended = finished.ended
-        log.info(
-            "run finished",
-            extra=fields(
-                **finished.run.log_fields(),
-                outcome=ended.outcome.value,
-                exit=ended.exit,
-                late_ms=late_ms,
-                seconds=round(seconds, 3),
-                last_line=ended.output.last_line,
-                then=_then(finished),
-            ),
-        )
+        if log.isEnabledFor(logging.INFO):
+            log.info(
+                "run finished",
+                extra=fields(
+                    **finished.run.log_fields(),
+                    outcome=ended.outcome.value,
+                    exit=ended.exit,
+                    late_ms=late_ms,
+                    seconds=round(seconds, 3),
+                    last_line=ended.output.last_line,
+                    then=_then(finished),
+                ),
+            )
         self._metrics.ended(ended.outcome.value)
         return finished
 

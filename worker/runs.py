@@ -14,6 +14,8 @@ from scheduler.job import Job
 from scheduler.schedule import display
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from confluent_kafka import Message
 
     from scheduler.schedule import Header
@@ -88,10 +90,15 @@ class Started:
     at_ms: int
 
 
-def read(message: Message, cluster: str) -> Run | Poison:
+def read(message: Message, cluster: str, accept: Callable[[Job], Job] = lambda job: job) -> Run | Poison:
     """Read a message of the cluster's topic; never raises for what it holds.
 
     The cluster is the topic's: a job that names another one was sent here, and is retried here.
+
+    Args:
+        message: as it was consumed.
+        cluster: whose topic it came from.
+        accept: fills in what the job leaves to this worker, or raises InputError.
     """
     source = Source(message.topic() or "", _whole(message.partition()), _whole(message.offset()))
     # a producer may state any timestamp, also none
@@ -102,15 +109,22 @@ def read(message: Message, cluster: str) -> Run | Poison:
     try:
         # once only: a second call on a message whose header names are not UTF-8 crashes the process
         headers = _headers(message)
-        return _run(source, value, headers, timestamp_ms, cluster)
+        return _run(source, value, headers, timestamp_ms, cluster, accept)
     except InputError as error:
         return Poison(source, key, value, headers, timestamp_ms, str(error))
 
 
-def _run(source: Source, value: bytes | None, headers: list[Header], timestamp_ms: int, cluster: str) -> Run:
+def _run(
+    source: Source,
+    value: bytes | None,
+    headers: list[Header],
+    timestamp_ms: int,
+    cluster: str,
+    accept: Callable[[Job], Job],
+) -> Run:
     if value is None:
         raise InputError("the message has no value; a job is JSON")
-    job = Job.from_json(value)
+    job = accept(Job.from_json(value))
     reported = {name: raw for name, raw in headers if name in (wire.FIRE_ID, wire.EPOCH)}
     due_ms = _instant(reported[wire.EPOCH]) if wire.EPOCH in reported else timestamp_ms
     run_id = job.run_id or display(reported.get(wire.FIRE_ID)) or str(source)

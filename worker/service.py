@@ -29,6 +29,7 @@ from worker.command_jobs import CommandJobs
 from worker.commands import Commands
 from worker.connections import ledger_opener
 from worker.execution import Patience
+from worker.handlers import HandlerJobs
 from worker.partitions import Key, Partition
 from worker.runner import Runner
 from worker.slots import Slots
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from scheduler.runtime.settings import Settings
     from worker.metrics import Metrics
     from worker.options import Options
+    from worker.registry import Registry
+    from worker.runner import Performer
     from worker.runs import Run
 
 log = logging.getLogger("worker")
@@ -60,7 +63,15 @@ DEFAULT_MAX_POLL_MS = 300_000
 class Worker:
     """Consumes one topic until it is told to stop."""
 
-    def __init__(self, settings: Settings, options: Options, *, clock: Clock, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        options: Options,
+        *,
+        clock: Clock,
+        metrics: Metrics,
+        registry: Registry | None = None,
+    ) -> None:
         self._settings = settings
         self._options = options
         self._clock = clock
@@ -72,8 +83,12 @@ class Worker:
         self._group_metadata = b""
         self._last_error: str | None = None
         self._came_round = clock.monotonic()
-        self._commands = Commands(clock, self._cannot_run, Patience(grace=options.grace_seconds))
-        self._slots = Slots(options.slots, Runner(CommandJobs(self._commands), clock=clock, metrics=metrics))
+        self._performer: Performer
+        if registry is None:
+            self._performer = CommandJobs(Commands(clock, self._cannot_run, Patience(grace=options.grace_seconds)))
+        else:
+            self._performer = HandlerJobs(registry, options.slots, self._cannot_run)
+        self._slots = Slots(options.slots, Runner(self._performer, clock=clock, metrics=metrics))
         metrics.waiting.set_function(self._slots.waiting)
         metrics.oldest_waiting_seconds.set_function(self._oldest_waiting_seconds)
         conf = {
@@ -120,7 +135,7 @@ class Worker:
     def close(self) -> None:
         """Kill what runs, and let go of the group."""
         self._slots.close()
-        self._commands.close()
+        self._performer.close()
         self._bookkeeper.close()
         self._consumer.close()
 
@@ -213,7 +228,7 @@ class Worker:
         consumer.pause(partitions)
         for partition in partitions:
             key = (partition.topic, partition.partition)
-            self._owned[key] = Partition(self._options.cluster, self._slots.add, self._clock)
+            self._owned[key] = Partition(self._options.cluster, self._performer.accept, self._slots.add, self._clock)
         log.info("partitions assigned", extra=fields(partitions=_numbers(partitions)))
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:

@@ -146,3 +146,19 @@ def test_a_refusal_does_not_repeat_the_message():
 )
 def test_a_job_is_read_back_as_it_was_written(job):
     assert Job.from_json(job.to_json()) == job
+
+
+HANDLED = {"id": "a", "job": "add", "cluster": "c", "handler": "Add", "arguments": [3, {"deep": [5]}]}
+
+
+def test_a_job_may_call_a_handler_and_travels_with_all_that_was_stated():
+    """What is not stated is the handler's to say, so a default that was stated is more than nothing."""
+    job = Job.from_json(json.dumps(HANDLED | {"max_attempts": 1}).encode())
+
+    assert (job.command, job.handler, job.arguments) == (None, "Add", [3, {"deep": [5]}])
+    assert json.loads(job.to_json()) == HANDLED | {"max_attempts": 1}
+
+
+def test_a_job_has_a_command_or_a_handler_and_not_both():
+    assert "not both" in refusal(json.dumps(HANDLED | {"command": "true"}).encode())
+    assert refusal(json.dumps(HANDLED | {"handler": ""}).encode()).startswith("handler: ")
