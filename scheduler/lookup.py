@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from scheduler import wire
 from scheduler.broker.feed import feed
 from scheduler.broker.reader import read
 from scheduler.clock import rfc3339
@@ -14,12 +13,12 @@ from scheduler.records import LogEntry, Stored
 from scheduler.schedule import PAUSE_KEY, Cancel, Pause, Rejected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping
 
     from scheduler.broker.reader import Progress
     from scheduler.clock import Clock
     from scheduler.runtime.settings import Settings
-    from scheduler.schedule import Header, Schedule
+    from scheduler.schedule import Schedule
 
 
 def in_force(
@@ -90,24 +89,10 @@ class _Chronicle(PartitionEngine):
         self.entries: list[LogEntry] = []
         self._partition = partition
 
-    def record(
-        self,
-        key: bytes | None,
-        value: bytes | None,
-        headers: Sequence[Header] | None,
-        *,
-        timestamp_ms: int,
-        offset: int,
-    ) -> None:
-        super().record(key, value, headers, timestamp_ms=timestamp_ms, offset=offset)
-        fact = wire.decode(key, value, headers, timestamp_ms=timestamp_ms, offset=offset)
+    def hear(self, fact: Schedule | Cancel | Pause | Rejected) -> None:
+        super().hear(fact)
         if not isinstance(fact, Pause):
-            self.entries.append(LogEntry(self._partition, offset, timestamp_ms, _words(fact), in_force=False))
-
-    def unreadable(self, key: bytes | None, value: bytes | None, *, timestamp_ms: int, offset: int) -> None:
-        super().unreadable(key, value, timestamp_ms=timestamp_ms, offset=offset)
-        what = "rejected: a header name is not UTF-8"
-        self.entries.append(LogEntry(self._partition, offset, timestamp_ms, what, in_force=False))
+            self.entries.append(LogEntry(self._partition, fact.offset, fact.timestamp_ms, _words(fact), in_force=False))
 
 
 def _words(fact: Schedule | Cancel | Rejected) -> str:

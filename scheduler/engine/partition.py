@@ -126,13 +126,15 @@ class PartitionEngine:
         offset: int,
     ) -> None:
         """A record was read; offsets grow from call to call."""
-        fact = wire.decode(key, value, headers, timestamp_ms=timestamp_ms, offset=offset)
-        self._apply(fact)
-        if self.state is not State.RUNNING:
-            # also without the reader's word that it stands at the end: under steady traffic it never does
-            self.reached_end(offset + 1)
+        self.hear(wire.decode(key, value, headers, timestamp_ms=timestamp_ms, offset=offset))
 
-    def _apply(self, fact: Schedule | Cancel | Pause | Rejected) -> None:
+    def unreadable(self, key: bytes | None, value: bytes | None, *, timestamp_ms: int, offset: int) -> None:
+        """A record whose headers the client cannot read (a name that is not UTF-8)."""
+        detail = "a header name is not UTF-8"
+        self.hear(Rejected(key, value, [], offset, timestamp_ms, Reason.UNREADABLE_HEADERS, detail))
+
+    def hear(self, fact: Schedule | Cancel | Pause | Rejected) -> None:
+        """What a record says."""
         if isinstance(fact, Schedule):
             if fact.replaces is None:
                 self._stated(fact)
@@ -147,13 +149,9 @@ class PartitionEngine:
             self.paused = fact.on
         else:
             self._rejected(fact)
-
-    def unreadable(self, key: bytes | None, value: bytes | None, *, timestamp_ms: int, offset: int) -> None:
-        """A record whose headers the client cannot read (a name that is not UTF-8)."""
-        detail = "a header name is not UTF-8"
-        self._rejected(Rejected(key, value, [], offset, timestamp_ms, Reason.UNREADABLE_HEADERS, detail))
         if self.state is not State.RUNNING:
-            self.reached_end(offset + 1)
+            # also without the reader's word that it stands at the end: under steady traffic it never does
+            self.reached_end(fact.offset + 1)
 
     def _stated(self, schedule: Schedule) -> None:
         self.accepted += 1
