@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import timedelta
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from scheduler import drafts, wire
+from scheduler.backoff import grown, jitter_of
 from scheduler.durations import MAX_DURATION_MS, parse_duration
 from scheduler.errors import InputError, RetriesExhaustedError
 from scheduler.schedule import display
@@ -74,12 +74,7 @@ class RetryPolicy:
             of: what is tried again; the jitter comes from it.
         """
         least, most = (each / timedelta(milliseconds=1) for each in (self.min_delay, self.max_delay))
-        try:
-            grown = min(least * self.factor ** (attempt - 1), most)
-        except OverflowError:
-            grown = most if least else 0.0
-        part = int.from_bytes(sha256(f"{of}#{attempt}".encode()).digest()[:8]) / 2**64
-        return round(grown * (1 + self.jitter * part))
+        return round(grown(least, self.factor, most, attempt) * (1 + self.jitter * jitter_of(of, attempt)))
 
 
 @dataclass(frozen=True, slots=True)

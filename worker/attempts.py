@@ -8,9 +8,9 @@ machine may fail a job that has a single attempt. With delivery at most once it 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from scheduler.backoff import grown
 from scheduler.job import FailedAttempt
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def after(
         job: as this attempt received it.
         failure: this attempt's.
         now_ms: when it ended, Unix milliseconds; the delay counts from here.
-        jitter: from 0 to 1; `jitter_of` the run.
+        jitter: from 0 to 1; `scheduler.backoff.jitter_of` the run.
         exit_code: as a shell would tell it; None where there was none.
         final: the attempt said itself that another would fail too.
         delay_seconds: the delay that the attempt asked for, instead of one that grows.
@@ -83,16 +83,7 @@ def after(
 
 def backoff_seconds(retry: Retry, attempt: int) -> float:
     """The delay after the given attempt (from 1), before jitter."""
-    try:
-        grown = retry.delay_seconds * retry.factor ** (attempt - 1)
-    except OverflowError:
-        grown = retry.max_delay_seconds if retry.delay_seconds else 0.0
-    return min(grown, retry.max_delay_seconds)
-
-
-def jitter_of(run_id: str, attempt: int) -> float:
-    """From 0 to 1: another one for each run and attempt, and the same whoever asks."""
-    return int.from_bytes(sha256(f"{run_id}#{attempt}".encode()).digest()[:8]) / 2**64
+    return grown(retry.delay_seconds, retry.factor, retry.max_delay_seconds, attempt)
 
 
 def losses_allowed(job: Job) -> int:

@@ -34,8 +34,6 @@ STOPPED = Ended(Outcome.KILLED, "stopped", stopped=True)
 class _Call(Protocol):
     def stop(self) -> None: ...
 
-    def run(self) -> None: ...
-
 
 class HandlerJobs:
     """Calls the handlers of jobs.
@@ -50,7 +48,7 @@ class HandlerJobs:
         self._registry = registry
         self._broken = broken
         self._slots = slots
-        self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
+        self._calls: queue.SimpleQueue[_ThreadCall | None] = queue.SimpleQueue()
         self._mine = threading.local()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread: threading.Thread | None = None
@@ -273,9 +271,6 @@ class _CoroutineCall:
     def stop(self) -> None:
         self._context.stopping.set()
         self._loop.call_soon_threadsafe(self._cancel)
-
-    def run(self) -> None:
-        raise NotImplementedError("the loop performs it")
 
     def _cancel(self) -> None:
         # one that is cancelled before its first step never takes it, and nobody would be told of its end

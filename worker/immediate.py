@@ -7,7 +7,6 @@ retries follow each other, and a job that is given up raises.
 from __future__ import annotations
 
 import asyncio
-import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -75,9 +74,8 @@ class ImmediateQueue:
             JobFailedError: no attempt succeeded.
         """
         when(delay, at)
-        made = run_id or uuid.uuid4().hex
         job = new_job(
-            self.registry, "test", name, args, key=key, keywords=keywords or {}, then=then, run_id=made, **options
+            self.registry, "test", name, args, key=key, keywords=keywords, then=then, run_id=run_id, **options
         )
         return self._run(Job.from_json(job.to_json()), delay, at)
 

@@ -232,11 +232,9 @@ class JobQueue:
         options: Mapping[str, Any],
     ) -> tuple[Write, str]:
         due_ms, waits = when(delay, at)
-        made = run_id or uuid.uuid4().hex
         topic = self.config.default_queue
-        job = new_job(
-            self.registry, topic, name, args, key=key, keywords=keywords or {}, then=then, run_id=made, **options
-        )
+        job = new_job(self.registry, topic, name, args, key=key, keywords=keywords, then=then, run_id=run_id, **options)
+        made = job.run_id or ""
         lane = job.id.encode()
         if due_ms is None and waits is None:
             return Write(topic, lane, job.to_json()), made
@@ -251,19 +249,22 @@ def new_job(
     args: Sequence[Any],
     *,
     key: str | None,
-    keywords: Mapping[str, Any],
+    keywords: Mapping[str, Any] | None,
     then: str | Sequence[str],
-    run_id: str,
+    run_id: str | None,
     **options: Any,
 ) -> Job:
-    """The job that calls a handler.
+    """The job that calls a handler, with a run id of its own unless one is given.
 
     Raises:
         InputError: it is none, or the arguments do not fit where the handler is known.
     """
     known = registry.find(name) if name in registry else None
     try:
-        stated = {"arguments": to_jsonable_python(list(args)), "keyword_arguments": to_jsonable_python(dict(keywords))}
+        stated = {
+            "arguments": to_jsonable_python(list(args)),
+            "keyword_arguments": to_jsonable_python(dict(keywords or {})),
+        }
     except (PydanticSerializationError, ValueError) as error:
         raise InputError(f"arguments of {name}: {error}") from None
     if known is not None:
@@ -271,6 +272,7 @@ def new_job(
         if known.fifo and key is None:
             key = name
     chain = [then] if isinstance(then, str) else list(then)
+    run_id = run_id or uuid.uuid4().hex
     found: dict[str, Any] = {
         "id": key or run_id,
         "job": name,

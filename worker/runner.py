@@ -17,10 +17,11 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
+from scheduler.backoff import jitter_of
 from scheduler.clock import rfc3339
 from scheduler.job import FailedAttempt
 from scheduler.runtime.logs import fields
-from worker.attempts import LOST, DeadLetter, RetryAt, after, jitter_of
+from worker.attempts import LOST, DeadLetter, RetryAt, after
 from worker.outcome import FAILURES, Ended, Outcome
 
 if TYPE_CHECKING:

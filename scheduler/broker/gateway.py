@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from scheduler.broker.writer import produce
 from scheduler.client import SchedulerClient
 from scheduler.clock import Deadline
 from scheduler.records import Write
@@ -65,8 +66,7 @@ class Gateway:
             outcome.append((error, Written(message.offset(), message.timestamp()[1])))
 
         producer = self._open()
-        place = {} if write.partition is None else {"partition": write.partition}
-        producer.produce(write.topic, write.value, write.key, headers=write.headers, on_delivery=delivered, **place)
+        produce(producer, write, delivered)
         # the client itself gives up after APPEND_SECONDS; a little more, to hear of it
         deadline = Deadline(self._clock, 2 * APPEND_SECONDS)
         while not outcome:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from scheduler.broker.writer import produce
 from scheduler.errors import BrokerUnavailableError, InputError
 from scheduler.records import Receipt
 from scheduler.runtime.kafka import producer_conf, unavailable
@@ -68,20 +69,10 @@ class Sender:
         return [self._receipt(entry) for entry in pending]
 
     def _produce(self, entry: _Pending) -> None:
-        write = entry.write
-        place = {} if write.partition is None else {"partition": write.partition}
-        while True:
-            try:
-                self._producer.produce(
-                    write.topic, write.value, write.key, headers=write.headers, on_delivery=entry.delivered, **place
-                )
-            except BufferError:
-                self._producer.poll(0.1)  # the local queue is full: let some of it go out
-            except KafkaException as error:
-                entry.error, entry.done = error.args[0], True
-                return
-            else:
-                return
+        try:
+            produce(self._producer, entry.write, entry.delivered)
+        except KafkaException as error:
+            entry.error, entry.done = error.args[0], True
 
     def _receipt(self, entry: _Pending) -> Receipt:
         error = entry.error

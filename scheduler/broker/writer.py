@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaException, Producer
 
@@ -10,9 +10,13 @@ from scheduler.errors import InputError
 from scheduler.schedule import display
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from confluent_kafka import KafkaError, Message
 
     from scheduler.records import Write
+
+    Delivered = Callable[[KafkaError | None, Message], None]
 
 TRANSACTION_SECONDS = 30.0
 
@@ -41,16 +45,18 @@ class Writer:
         producer.commit_transaction(TRANSACTION_SECONDS)
 
 
-def produce(producer: Producer, write: Write) -> None:
-    """Hand a record to a producer, as soon as there is room in its queue.
+def produce(producer: Producer, write: Write, delivered: Delivered | None = None) -> None:
+    """Hand a record to a producer, as soon as there is room in its queue; `delivered` hears of its end.
 
     Raises:
         KafkaException: it does not take the record.
     """
-    place = {} if write.partition is None else {"partition": write.partition}
+    more: dict[str, Any] = {} if write.partition is None else {"partition": write.partition}
+    if delivered is not None:
+        more["on_delivery"] = delivered
     while True:
         try:
-            producer.produce(write.topic, write.value, write.key, headers=write.headers, **place)
+            producer.produce(write.topic, write.value, write.key, headers=write.headers, **more)
         except BufferError:
             producer.poll(0.1)  # the local queue is full: let some of it go out
         else:

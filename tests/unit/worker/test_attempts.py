@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scheduler.backoff import jitter_of
 from scheduler.job import FailedAttempt, Job, Retry
 from worker.attempts import (
     JITTER,
@@ -14,7 +15,6 @@ from worker.attempts import (
     after,
     after_losses,
     backoff_seconds,
-    jitter_of,
     losses_allowed,
 )
 
