@@ -55,6 +55,10 @@ class Node:
         self.number = number
         self.port = port
         self.controller_port = controller_port
+        self.internal_port: int | None = None
+        """Where the other brokers reach it; None where they use the clients' port."""
+        self.proxy_port: int | None = None
+        """What clients are told instead of its port."""
         self.log = folder / "kafka.log"
         self.data = folder / "data"
         self._folder = folder
@@ -63,8 +67,13 @@ class Node:
 
     @property
     def address(self) -> str:
-        """Where clients reach it."""
+        """Where it listens for clients."""
         return f"127.0.0.1:{self.port}"
+
+    @property
+    def advertised(self) -> str:
+        """Where clients are told that it is."""
+        return f"127.0.0.1:{self.proxy_port or self.port}"
 
     @property
     def pid(self) -> int | None:

@@ -17,6 +17,7 @@ from confluent_kafka.admin import AdminClient
 
 from dev.kafka_distribution import KAFKA_VERSION, LocalKafkaError, jars, java
 from dev.kafka_node import Guard, Node, free_port
+from dev.proxy import Proxy
 from scheduler.clock import Deadline, SystemClock
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class LocalKafka:
         brokers: 1 or more; with 3, topics have three replicas of which two must be in sync.
         heap: the largest heap of each JVM, as `-Xmx` takes it.
         properties: broker properties that win over the defaults.
+        proxied: whether clients reach each broker through a proxy of this process, which can lose and hold up what
+            they say; the brokers speak to each other past it.
     """
 
     def __init__(
@@ -59,12 +62,16 @@ class LocalKafka:
         brokers: int = 1,
         heap: str = "1g",
         properties: dict[str, str] | None = None,
+        proxied: bool = False,
     ) -> None:
         self._data_dir = data_dir
         self._port = port
         self._brokers = brokers
         self._heap = heap
         self._overrides = properties or {}
+        self._proxied = proxied
+        self.proxies: dict[int, Proxy] = {}
+        """By node id; empty unless asked for."""
         self._clock = SystemClock()
         self._temporary: Path | None = None
         self._guard: Guard | None = None
@@ -74,8 +81,8 @@ class LocalKafka:
 
     @property
     def bootstrap_servers(self) -> str:
-        """The brokers' addresses, separated by commas."""
-        return ",".join(node.address for node in self._nodes.values())
+        """The brokers' addresses (or their proxies'), separated by commas."""
+        return ",".join(node.advertised for node in self._nodes.values())
 
     @property
     def pids(self) -> dict[int, int]:
@@ -94,6 +101,8 @@ class LocalKafka:
             self._guard = Guard()
             self._prepare()
             self._format()
+            for proxy in self.proxies.values():
+                proxy.start()
             for node in self._nodes.values():
                 node.start(self._java, self._jars, self._heap, self._guard)
             self._wait_until_ready(list(self._nodes.values()))
@@ -110,6 +119,9 @@ class LocalKafka:
             self._guard = None
         for node in self._nodes.values():
             node.wait(STOP_SECONDS)
+        for proxy in self.proxies.values():
+            proxy.stop()
+        self.proxies = {}
         if self._temporary is not None:
             shutil.rmtree(self._temporary)
             self._temporary = None
@@ -170,6 +182,10 @@ class LocalKafka:
             )
             for number in range(1, self._brokers + 1)
         }
+        if self._proxied:
+            for node in self._nodes.values():
+                node.internal_port, node.proxy_port = free_port(), free_port()
+                self.proxies[node.number] = Proxy(node.proxy_port, node.port)
         voters = ",".join(f"{n.number}@127.0.0.1:{n.controller_port}" for n in self._nodes.values())
         for node in self._nodes.values():
             if node.listens():
@@ -236,16 +252,17 @@ def wait_until_answers(
 
 
 def _properties(node: Node, voters: str, brokers: int) -> dict[str, str]:
+    internal = f",INTERNAL://127.0.0.1:{node.internal_port}" if node.internal_port else ""
     replicas, in_sync = (REPLICAS, REPLICAS - 1) if brokers >= REPLICAS else (1, 1)
     return {
         "process.roles": "broker,controller",
         "node.id": str(node.number),
         "controller.quorum.voters": voters,
-        "listeners": f"PLAINTEXT://{node.address},CONTROLLER://127.0.0.1:{node.controller_port}",
-        "advertised.listeners": f"PLAINTEXT://{node.address}",
+        "listeners": f"PLAINTEXT://{node.address},CONTROLLER://127.0.0.1:{node.controller_port}{internal}",
+        "advertised.listeners": f"PLAINTEXT://{node.advertised}{internal}",
         "controller.listener.names": "CONTROLLER",
-        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
-        "inter.broker.listener.name": "PLAINTEXT",
+        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,INTERNAL:PLAINTEXT",
+        "inter.broker.listener.name": "INTERNAL" if internal else "PLAINTEXT",
         "log.dirs": str(node.data),
         "default.replication.factor": str(replicas),
         "min.insync.replicas": str(in_sync),
