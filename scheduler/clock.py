@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -74,6 +75,10 @@ class Deadline:
 
 def rfc3339(instant_ms: int) -> str:
     """Write an instant in UTC, with milliseconds only where there are any: `2030-01-01T00:00:00Z`."""
-    moment = _1970 + timedelta(milliseconds=instant_ms)
-    timespec = "milliseconds" if instant_ms % 1000 else "seconds"
-    return moment.isoformat(timespec=timespec).replace("+00:00", "Z")
+    second, ms = divmod(instant_ms, 1000)
+    return f"{_to_the_second(second)}.{ms:03d}Z" if ms else f"{_to_the_second(second)}Z"
+
+
+@lru_cache(maxsize=1024)  # many are written in one second, and a date costs ten times what it costs to look one up
+def _to_the_second(second: int) -> str:
+    return (_1970 + timedelta(seconds=second)).isoformat(timespec="seconds").removesuffix("+00:00")

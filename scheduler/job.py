@@ -43,7 +43,8 @@ def _made(of: type) -> Any:
 class Retry(BaseModel):
     """How long to wait before the next attempt: `delay * factor ** (attempt - 1)`, at most `max_delay`."""
 
-    model_config = _KEPT
+    # frozen and of tuples, so that the default is one object for all jobs: pydantic copies what cannot be hashed
+    model_config = ConfigDict(**_KEPT, frozen=True)
 
     delay_seconds: Seconds = 10.0
     """After the first attempt."""
@@ -51,9 +52,9 @@ class Retry(BaseModel):
     """By which the delay grows with each attempt."""
     max_delay_seconds: Seconds = 3600.0
     """Beyond which it does not grow."""
-    on_exit_codes: Annotated[list[ExitCode], Field(min_length=1)] | None = None
+    on_exit_codes: Annotated[tuple[ExitCode, ...], Field(min_length=1, strict=False)] | None = None
     """Only these are retried; any other end is final. 124 is a timeout, 128 and the signal's number a signal."""
-    never_on: list[ExitCode] = _made(list)
+    never_on: Annotated[tuple[ExitCode, ...], Field(strict=False)] = ()
     """These are final, whatever else is retried."""
 
     def covers(self, exit_code: int | None) -> bool:
@@ -116,7 +117,7 @@ class Job(BaseModel):
     """Which one this is."""
     max_attempts: Annotated[int, Field(ge=1, le=10_000)] = 1
     """How many there may be."""
-    retry: Retry = _made(Retry)
+    retry: Retry = Retry()
     """When a failed attempt is made again."""
     user: Name | None = None
     """Whom a crontab with a user column names; a worker runs everything as its own user."""

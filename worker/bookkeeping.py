@@ -89,40 +89,38 @@ class Bookkeeper:
         def done(positions: Mapping[Key, Position | None]) -> None:
             for key, partition in unknown.items():
                 partition.restore(positions[key])
+            self._not_again_before = 0.0  # nothing is begun there before the books say so
 
         ledger = self._ledger
         self._begin(lambda: ledger.positions(list(unknown)), done)
 
     def _book(self, partitions: Mapping[Key, Partition], group_metadata: bytes) -> None:
-        news = {
-            key: (partition, [*partition.finished], [*partition.notes])
-            for key, partition in partitions.items()
-            if partition.has_news
-        }
+        with_news = {key: partition for key, partition in partitions.items() if partition.has_news}
         now = self._clock.monotonic()
-        urgent = any(run.careful for _, _, notes in news.values() for run in notes)
-        if not news or (now < self._not_again_before and not urgent):
+        urgent = any(run.careful or run.suspicion for partition in with_news.values() for run in partition.notes)
+        if not with_news or (now < self._not_again_before and not urgent):
             return
         self._not_again_before = now + APART_SECONDS
-        noted = [run for _, _, notes in news.values() for run in notes]
+        news = {key: (partition, *partition.booking(), [*partition.notes]) for key, partition in with_news.items()}
+        noted = [run for *_, notes in news.values() for run in notes]
         booking = Booking(
-            [entry for _, finished, _ in news.values() for entry in finished],
-            {key: partition.position(finished) for key, (partition, finished, _) in news.items()},
+            [entry for _, entries, _, _ in news.values() for entry in entries],
+            {key: position for key, (_, _, position, _) in news.items()},
             group_metadata,
             [Started(run, self._clock.now_ms()) for run in noted if run.job.delivery == "at-most-once"],
         )
-        for partition, _, _ in news.values():
+        for partition in with_news.values():
             partition.note_undone = False
 
         def done(_: None) -> None:
-            for partition, finished, notes in news.values():
-                partition.booked(finished, notes)
+            for partition, entries, _position, notes in news.values():
+                partition.booked(entries, notes)
             for entry in booking.entries:
                 self._count(entry)
             self._go(noted)
 
         def failed() -> None:
-            for partition, _, _ in news.values():
+            for partition in with_news.values():
                 partition.note_undone = True
 
         ledger = self._ledger

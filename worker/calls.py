@@ -12,7 +12,7 @@ from pydantic_core import PydanticSerializationError, to_json, to_jsonable_pytho
 from scheduler.job import Job
 from scheduler.runtime.logs import fields
 from worker.context import GiveUp, RetryLater
-from worker.outcome import Ended, Outcome
+from worker.outcome import NO_OUTPUT, Ended, Outcome
 from worker.output import LAST_LINE_CHARACTERS, Output
 from worker.registry import Failure
 
@@ -26,6 +26,9 @@ log = logging.getLogger("worker")
 OUTPUT_BYTES = 64 * 1024
 CHAINED_BYTES = 512 * 1024
 """What a handler may pass on: a record has room for 1 MB at the brokers' default."""
+
+
+_RETURNED_NONE = Ended(Outcome.SUCCEEDED, "returned")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,9 @@ def wrong_arguments(error: InputError) -> Raised:
 
 def returned(job: Job, value: Any) -> Ended:
     """It returned that."""
-    output = _output(value) if value is not None else Output("", "", 0)
+    if value is None and not job.chain:
+        return _RETURNED_NONE
+    output = _output(value) if value is not None else NO_OUTPUT
     if not job.chain:
         return Ended(Outcome.SUCCEEDED, "returned", output)
     try:

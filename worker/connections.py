@@ -48,7 +48,8 @@ def ledger_opener(settings: Settings, options: Options, worker: str, clock: Cloc
     patience = settings.transaction_timeout / 1000 + UNDECIDED_SECONDS
     return lambda uncertain: Ledger(
         books,
-        lambda: Producer(conf),
+        # a callback for each of many records would cost as much as handing them over
+        lambda delivered: Producer({**conf, "on_delivery": delivered, "delivery.report.only.error": True}),
         committed,
         booked,
         clock,

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from scheduler.job import Job
 
 
-@dataclass(frozen=True, slots=True)
+_ONE_BY_ONE = threading.Lock()
+
+
+@dataclass(slots=True)
 class JobContext:
     """The attempt that calls a handler."""
 
@@ -29,8 +32,26 @@ class JobContext:
     max_attempts: int
     intended_start: str
     """When the first attempt was due, RFC 3339."""
-    stopping: threading.Event = field(default_factory=threading.Event, compare=False, repr=False)
-    """Set when the worker wants the attempt to end. A function in a thread cannot be made to: it may look here."""
+    stops: bool = field(default=False, compare=False, repr=False)
+    """Whether the worker wants the attempt to end. A function in a thread cannot be made to: it may look here."""
+    _stopping: threading.Event | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def stopping(self) -> threading.Event:
+        """The same as an event, to wait for; made when it is first asked for, as it costs more than a call."""
+        with _ONE_BY_ONE:
+            if self._stopping is None:
+                self._stopping = threading.Event()
+                if self.stops:
+                    self._stopping.set()
+            return self._stopping
+
+    def stop(self) -> None:
+        """The worker wants it to end."""
+        with _ONE_BY_ONE:
+            self.stops = True
+            if self._stopping is not None:
+                self._stopping.set()
 
     @classmethod
     def of(cls, job: Job, intended_start: str) -> JobContext:

@@ -162,10 +162,10 @@ class _ThreadCall:
 
     def stop(self) -> None:
         """Ask; the function may look, and nothing can make it."""
-        self._context.stopping.set()
+        self._context.stop()
 
     def run(self) -> None:
-        if self._context.stopping.is_set():
+        if self._context.stops:
             self._done(STOPPED)
             return
         token = CURRENT.set(self._context)
@@ -212,7 +212,7 @@ class _ProcessCall(_ThreadCall):
 
     def stop(self) -> None:
         with self._lock:
-            self._context.stopping.set()
+            self._context.stop()
             if self._process is not None:
                 self._process.kill()
 
@@ -224,18 +224,21 @@ class _ProcessCall(_ThreadCall):
             return failed(wrong_arguments(error)), None
         with self._processes.one() as process:
             with self._lock:
-                if self._context.stopping.is_set():
+                if self._to_stop():
                     return STOPPED, None
                 self._process = process
             answer = process.call(handler, arguments, self._context, job.timeout_seconds)
             with self._lock:
                 self._process = None
-                stopped = self._context.stopping.is_set()
+                stopped = self._to_stop()
             if stopped:
                 process.end()  # it may have been killed after its answer: nobody else is to get it
         if stopped and isinstance(answer, Died):
             return STOPPED, None
         return self._ended_by(answer), answer.value if isinstance(answer, Returned) else None
+
+    def _to_stop(self) -> bool:
+        return self._context.stops
 
     def _ended_by(self, answer: Returned | Raised | Died | None) -> Ended:
         match answer:
@@ -269,7 +272,7 @@ class _CoroutineCall:
         self._begun = False
 
     def stop(self) -> None:
-        self._context.stopping.set()
+        self._context.stop()
         self._loop.call_soon_threadsafe(self._cancel)
 
     def _cancel(self) -> None:
@@ -282,7 +285,7 @@ class _CoroutineCall:
         CURRENT.set(self._context)  # a task has variables of its own
         ended = STOPPED
         try:
-            if not self._context.stopping.is_set():
+            if not self._context.stops:
                 ended, value = await acall(self._handler, self._job)
                 await ahook(self._handler, self._context, self._job, ended, value)
         except asyncio.CancelledError:

@@ -79,7 +79,8 @@ class Ledger:
     """Books on one producer at a time, on one thread at a time.
 
     Args:
-        open_producer: makes a producer, always with the same transactional id.
+        open_producer: makes a producer, always with the same transactional id, that tells the given function of each
+            record that failed, and of no other.
         committed: asks for the group's offsets; stable ones are an error while an open transaction may change them.
         booked: the offsets that have a result, for when the coordinator cannot tell.
         patience_seconds: after this, no transaction of a worker can still be open.
@@ -89,7 +90,7 @@ class Ledger:
     def __init__(
         self,
         books: Books,
-        open_producer: Callable[[], Producer],
+        open_producer: Callable[[Callable[[KafkaError | None, Message], None]], Producer],
         committed: Committed,
         booked: Callable[[Sequence[Key]], Mapping[Key, set[int]]],
         clock: Clock,
@@ -107,7 +108,8 @@ class Ledger:
         self._uncertain = uncertain
         self._producer: Producer | None = None
         self._too_large: set[Finished | Poison] = set()
-        self._failures: list[tuple[Finished | Poison | None, KafkaError]] = []
+        self._failures: list[tuple[str, bytes | None, KafkaError]] = []
+        """Topic and key of what was refused, and why."""
         self.given_up = False
         """Set from outside when a call hangs: should it ever return, nothing may be committed any more."""
 
@@ -157,7 +159,7 @@ class Ledger:
 
     def _open(self) -> Producer:
         try:
-            producer = self._open_producer()
+            producer = self._open_producer(self._delivered)
             producer.init_transactions(CALL_SECONDS)
         except KafkaException as error:
             raise BookkeepingError(f"init_transactions: {_text(error.args[0])}") from None
@@ -177,15 +179,16 @@ class Ledger:
             # before the first record: an abort while partitions are still being added fails (librdkafka 4849)
             producer.send_offsets_to_transaction(_offsets(booking), booking.group_metadata, CALL_SECONDS)
             for beginning in booking.started:
-                self._produce(producer, None, self._books.started(beginning))
+                self._produce(producer, self._books.started(beginning))
             for entry in entries:
-                for write in self._books.records(entry, brief=entry in self._too_large):
-                    self._produce(producer, entry, write)
+                for write in self._records(entry):
+                    self._produce(producer, write)
+            producer.poll(0)
             if self.given_up:
                 raise BookkeepingError("this transaction was given up for hanging")
             producer.commit_transaction()
         except KafkaException as error:
-            self._note_too_large()
+            self._note_too_large(entries)
             with contextlib.suppress(KafkaException):
                 producer.purge()
             raise BookkeepingError(self._told(error.args[0])) from None
@@ -194,26 +197,32 @@ class Ledger:
         if self._clock.monotonic() - started < SLOW_SECONDS:
             self._producer = producer
 
-    def _produce(self, producer: Producer, entry: Finished | Poison | None, write: Write) -> None:
-        def delivered(error: KafkaError | None, _: Message) -> None:
-            if error is not None:
-                self._failures.append((entry, error))
+    def _records(self, entry: Finished | Poison) -> list[Write]:
+        return self._books.records(entry, brief=entry in self._too_large)
 
+    def _produce(self, producer: Producer, write: Write) -> None:
         try:
-            producer.produce(write.topic, write.value, write.key, headers=write.headers, on_delivery=delivered)
+            producer.produce(write.topic, write.value, write.key, headers=write.headers)
         except KafkaException as error:
-            self._failures.append((entry, error.args[0]))
+            self._failures.append((write.topic, write.key, error.args[0]))
             raise
-        producer.poll(0)
 
-    def _note_too_large(self) -> None:
-        self._too_large |= {
-            entry for entry, error in self._failures if entry and error.code() == KafkaError.MSG_SIZE_TOO_LARGE
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            self._failures.append((message.topic(), message.key(), error))
+
+    def _note_too_large(self, entries: Sequence[Finished | Poison]) -> None:
+        refused = {
+            (topic, key) for topic, key, error in self._failures if error.code() == KafkaError.MSG_SIZE_TOO_LARGE
         }
+        if refused:
+            self._too_large |= {
+                entry for entry in entries if any((one.topic, one.key) in refused for one in self._records(entry))
+            }
 
     def _told(self, error: KafkaError) -> str:
         # what befell a record says more than "1 message(s) failed delivery"
-        causes = {_text(cause) for _, cause in self._failures if cause.code() != KafkaError._PURGE_QUEUE}  # noqa: SLF001 - librdkafka's name
+        causes = {_text(cause) for *_, cause in self._failures if cause.code() != KafkaError._PURGE_QUEUE}  # noqa: SLF001 - librdkafka's name
         return "; ".join([_text(error), *sorted(causes)])
 
 

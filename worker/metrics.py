@@ -22,6 +22,7 @@ class Metrics:
             "worker_runs_total", "Attempts that ended, by outcome", ["cluster", "outcome"], registry=registry
         )
         self._runs = runs
+        self._by_outcome: dict[str, Counter] = {}
         self.run_seconds = Histogram(
             "worker_run_seconds", "How long an attempt took", ["cluster"], buckets=_RUN_BUCKETS, registry=registry
         ).labels(cluster)
@@ -57,4 +58,7 @@ class Metrics:
 
     def ended(self, outcome: str) -> None:
         """Count an attempt that ended."""
-        self._runs.labels(self._cluster, outcome).inc()
+        counter = self._by_outcome.get(outcome)
+        if counter is None:
+            counter = self._by_outcome[outcome] = self._runs.labels(self._cluster, outcome)
+        counter.inc()

@@ -9,8 +9,8 @@ from confluent_kafka import OFFSET_BEGINNING
 
 from scheduler.clock import rfc3339
 from worker.attempts import after_losses, losses_allowed
-from worker.offsets import WINDOW, Position, Progress
-from worker.runs import Poison, Run, read
+from worker.offsets import LONGEST_METADATA, Position, Progress
+from worker.runs import Poison, Run, Suspicion, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,32 +24,42 @@ if TYPE_CHECKING:
 Key = tuple[str, int]
 """Topic and partition."""
 
-PAUSE_AT = WINDOW // 2
-"""Attempts of a partition, waiting ones included, from which it is paused; what is on its way still fits the window."""
-RESUME_AT = PAUSE_AT // 2
+PAUSE_AT = 1000
+"""Attempts of a partition, waiting ones included, from which it is paused: so long a backlog of one job holds up no
+other. What the client has fetched of a paused partition it fetches again, so a pause must be worth it."""
+PAUSE_AT_BYTES = 8 * 1024 * 1024
+"""The same for their messages, all together."""
+RESUME_BELOW = 0.5
+"""Of these marks."""
+SUSPECTS = 200
+"""Attempts that are noted before they begin, of those that an earlier owner may have begun. A note costs a transaction,
+and one that kills its worker before it was noted comes nearer with each owner, as the others are booked."""
 
 
 class Partition:
     """From its assignment to its end; a partition that comes back is a new one.
 
-    It is paused until it is known what an earlier owner did; `start` is then where to begin to read.
+    It is paused until it is known what an earlier owner did, and until the books say that this one may begin attempts;
+    `start` is then where to begin to read.
     """
 
-    def __init__(self, cluster: str, accept: Callable[[Job], Job], add: Callable[[Run], None], clock: Clock) -> None:
+    def __init__(self, cluster: str, accept: Callable[[Job], Job], clock: Clock) -> None:
         self._cluster = cluster
         self._accept = accept
-        self._add = add
         self._clock = clock
         self._progress: Progress | None = None
         self._runs: set[Run] = set()
+        self._bytes = 0
+        self._beginning = OFFSET_BEGINNING
+        self._opened = False
         self._suspects_end: int | None = None
-        self._suspects_left = WINDOW
+        self._suspicion = Suspicion(0)
         self.notes: list[Run] = []
         """Begun, or about to begin, and not yet in the books as such."""
         self.note_undone = False
-        """A note in the books is to be taken back."""
-        self.finished: list[Finished | Poison] = []
-        """Ended, and not yet in the books."""
+        """What the books say beside the entries is to be said anew."""
+        self.finished: dict[Finished | Poison, None] = {}
+        """Ended, and not yet in the books; in the order of their ends."""
         self.paused = True
         self.start: int | None = None
         """An offset to go to before reading; None once that is done."""
@@ -62,41 +72,52 @@ class Partition:
     def restore(self, committed: Position | None) -> None:
         """Take over where the group stands."""
         self._progress = Progress(committed)
-        self.start = OFFSET_BEGINNING if committed is None else committed.offset
+        if self._progress.open:
+            self._suspicion = Suspicion(SUSPECTS)
+        self._progress.open = True
+        self.note_undone = True
+        if committed is not None:
+            self._beginning = committed.offset
 
-    def receive(self, message: Message, end: Callable[[], int]) -> None:
-        """The next message.
+    def leave(self) -> None:
+        """Nothing more is to be begun here: where nothing is under way, the books are to say so."""
+        if self._opened and not self._runs and self._known().open:
+            self._known().open = False
+            self.note_undone = True
+
+    def receive(self, message: Message, end: Callable[[], int]) -> Run | None:
+        """Take in the next message; the run to make, where it is one.
 
         Args:
             message: of this partition.
             end: tells where the partition's end is now.
         """
-        if self._progress is None or self.start is not None:
-            return  # read before the pause took hold; it comes again
+        if self._progress is None or not self._opened or self.start is not None:
+            return None  # read before the pause took hold; it comes again
         offset = message.offset() or 0
         if self._suspects_end is None:
             self._suspects_end = end()
         if not self._progress.take_in(offset):
-            return
+            return None
         found = read(message, self._cluster, self._accept)
         if isinstance(found, Poison):
-            self.finished.append(found)
-            return
+            self.finished[found] = None
+            return None
         run = self._with_its_past(found, self._progress.begun(offset))
         self._runs.add(run)
-        self._add(run)
+        self._bytes += run.size
+        return run
 
     def _with_its_past(self, run: Run, lost: int) -> Run:
-        # what was there when the partition came here may have been begun by an earlier owner, who had no more than
-        # a window of attempts under way
-        suspect = run.source.offset < (self._suspects_end or 0) and self._suspects_left > 0
-        self._suspects_left -= suspect
-        if not (suspect or lost or run.job.delivery == "at-most-once"):
-            return run
-        if not lost:
+        if lost:
+            job = after_losses(run.job, lost, rfc3339(self._clock.now_ms()))
+            return replace(run, job=job, lost=lost, given_up=lost >= losses_allowed(run.job), careful=True)
+        if run.job.delivery == "at-most-once":
             return replace(run, careful=True)
-        job = after_losses(run.job, lost, rfc3339(self._clock.now_ms()))
-        return replace(run, job=job, lost=lost, given_up=lost >= losses_allowed(run.job), careful=True)
+        if run.source.offset < (self._suspects_end or 0) and self._suspicion.left:
+            # it was there when the partition came here: an earlier owner may have begun it
+            return replace(run, suspicion=self._suspicion)
+        return run
 
     def has(self, run: Run) -> bool:
         """Whether the run is this partition's: taken in since its assignment."""
@@ -106,8 +127,9 @@ class Partition:
         """An attempt has ended; one that was stopped is not done, whoever owns the partition next makes it again."""
         run = finished.run
         self._runs.remove(run)
+        self._bytes -= run.size
         if not finished.ended.stopped:
-            self.finished.append(finished)
+            self.finished[finished] = None
             return
         progress, offset = self._known(), run.source.offset
         if progress.begun(offset) > run.lost:
@@ -124,22 +146,34 @@ class Partition:
         """Whether something is to be put into the books."""
         return bool(self.finished or self.notes or self.note_undone)
 
-    def position(self, entries: Sequence[Finished | Poison]) -> Position:
-        """What to commit with those entries."""
-        return self._known().position({offset_of(entry) for entry in entries})
+    def booking(self) -> tuple[list[Finished | Poison], Position]:
+        """Entries to put into the books now, and what to commit with them."""
+        progress = self._known()
+        entries = {offset_of(entry): entry for entry in self.finished}
+        position = progress.position(entries.keys())
+        if len(position.metadata) > LONGEST_METADATA:
+            # too many before them are not done; they wait until there are fewer
+            told = progress.tellable(entries.keys())
+            entries = {offset: entry for offset, entry in entries.items() if offset in told}
+            position = progress.position(entries.keys())
+        return list(entries.values()), position
 
     def booked(self, entries: Sequence[Finished | Poison], notes: Sequence[Run]) -> None:
-        """Those entries and notes are in the books."""
-        self._known().finish({offset_of(entry) for entry in entries})
-        # they were the oldest, and others came behind them meanwhile
-        del self.finished[: len(entries)]
-        del self.notes[: len(notes)]
+        """Those entries and notes are in the books, and whatever else the position said."""
+        if not self._opened:
+            self._opened = True
+            self.start = self._beginning
+        self._known().finish([offset_of(entry) for entry in entries])
+        for entry in entries:
+            del self.finished[entry]
+        del self.notes[: len(notes)]  # they were the oldest, and others came behind them meanwhile
 
     def wants_pause(self) -> bool:
         """Whether it should be paused now; between the two marks it stays as it is."""
-        if self._progress is None:
+        if self._progress is None or not self._opened:
             return True
-        return len(self._progress) > (RESUME_AT if self.paused else PAUSE_AT)
+        share = RESUME_BELOW if self.paused else 1.0
+        return len(self._progress) > PAUSE_AT * share or self._bytes > PAUSE_AT_BYTES * share
 
     def _known(self) -> Progress:
         if self._progress is None:

@@ -14,9 +14,10 @@ A **dead letter** is the job with all its errors (or the message as it came) and
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from pydantic_core import to_json
 
 from scheduler import wire
 from scheduler.clock import rfc3339
@@ -94,7 +95,7 @@ class Books:
             "worker": self.worker,
             "source": started.run.source._asdict(),
         }
-        return Write(self.results_topic, started.run.run_id.encode(), json.dumps(result, ensure_ascii=False).encode())
+        return Write(self.results_topic, started.run.run_id.encode(), to_json(result))
 
     def _about(self, run: Run) -> dict[str, Any]:
         return {
@@ -134,7 +135,7 @@ class Books:
                 result["then"] = "dead-letter"
             case None:
                 pass
-        return Write(self.results_topic, run.run_id.encode(), json.dumps(result, ensure_ascii=False).encode())
+        return Write(self.results_topic, run.run_id.encode(), to_json(result))
 
     def _retry(self, run: Run, retry: RetryAt) -> Write:
         headers = wire.schedule_headers(

@@ -75,15 +75,18 @@ class Handler:
             raise InputError(f"arguments of {self.name}: {type(error).__name__}: {error}") from error
 
     def complete(self, job: Job) -> Job:
-        """The job with what its sender left to the registration.
+        """Write into the job what its sender left to the registration.
 
         Raises:
             InputError: it has a timeout that cannot be kept.
         """
-        left = {name: value for name, value in self.stated.items() if name not in job.model_fields_set}
         if job.timeout_seconds is not None and not (self.process or self.coroutine):
             raise InputError(f"timeout_seconds: {_NO_TIMEOUT.format(self.name)}")
-        return job.model_copy(update=left) if left else job
+        told = job.model_fields_set
+        for name, value in self.stated.items():
+            if name not in told:
+                setattr(job, name, value)
+        return job
 
 
 _NO_TIMEOUT = "{} runs in a thread, which nothing can end; register it with process=True, or as a coroutine function"

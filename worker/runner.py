@@ -58,7 +58,7 @@ class Performer(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Finished:
     """An attempt that has ended, and what follows; None where nothing does. Equal only to itself."""
 
@@ -70,26 +70,36 @@ class Finished:
 
 
 class Running:
-    """An attempt under way."""
+    """An attempt under way, from the moment it has a slot."""
 
-    def __init__(self, runner: Runner, run: Run, done: Callable[[Finished], None]) -> None:
+    def __init__(self, runner: Runner, run: Run, done: Callable[[Finished], None], *, noted: bool) -> None:
         self.run = run
-        self.noted = run.careful
+        self.noted = noted
         """Whether somebody has been told to note that it has begun."""
         self._runner = runner
         self._done = done
         self._replaced_by: str | None = None
+        self._to_stop = False
+        self._attempt: Attempt | None = None
         self._started_ms, self.began = runner.clock.now_ms(), runner.clock.monotonic()
-        self._late_ms = runner.began(run, self._started_ms)
-        about = run.log_fields()
-        self._attempt = runner.performer.start(
-            run, lambda line: log.info("job output", extra=fields(**about, line=line)), self._ended
-        )
+        self._late_ms = self._started_ms - run.due_ms
+
+    def start(self) -> None:
+        """Begin it; its end may be told before this returns."""
+        self._runner.tell_start(self.run, self._late_ms)
+        self._attempt = self._runner.performer.start(self.run, self._said, self._ended)
+        if self._to_stop:  # asked for from another thread before there was anything to stop
+            self._attempt.stop()
 
     def stop(self, *, replaced_by: str | None = None) -> None:
         """Ask for its end: to give it back, or because a later run takes its place."""
         self._replaced_by = self._replaced_by or replaced_by
-        self._attempt.stop()
+        self._to_stop = True
+        if self._attempt is not None:
+            self._attempt.stop()
+
+    def _said(self, line: str) -> None:
+        log.info("job output", extra=fields(**self.run.log_fields(), line=line))
 
     def _ended(self, ended: Ended) -> None:
         if ended.stopped and self._replaced_by is not None:
@@ -106,24 +116,20 @@ class Runner:
         self.clock = clock
         self._metrics = metrics
 
-    def begin(self, run: Run, done: Callable[[Finished], None]) -> Running:
-        """Begin the attempt; `done` gets its end, on any thread."""
-        return Running(self, run, done)
+    def begin(self, run: Run, done: Callable[[Finished], None], *, noted: bool) -> Running:
+        """An attempt that is still to be started; `done` gets its end, on any thread."""
+        return Running(self, run, done, noted=noted)
 
-    def began(self, run: Run, started_ms: int) -> int:
-        """It begins: tell so, and return how late it is, in ms."""
-        late_ms = started_ms - run.due_ms
+    def tell_start(self, run: Run, late_ms: int) -> None:
+        """It begins."""
         if log.isEnabledFor(logging.INFO):
             log.info("job started", extra=fields(**run.log_fields(), late_ms=late_ms))
         self._metrics.start_lateness_seconds.observe(max(0, late_ms) / 1000)
-        self._metrics.running.inc()
-        return late_ms
 
     def finished(self, run: Run, ended: Ended, started_ms: int, seconds: float, late_ms: int) -> Finished:
         """It has ended."""
         if ended.output.untold_lines:
             log.warning("job output left out", extra=fields(**run.log_fields(), lines=ended.output.untold_lines))
-        self._metrics.running.dec()
         self._metrics.run_seconds.observe(seconds)
         return self._told(self._decided(run, ended, started_ms, seconds), late_ms, seconds)
 

@@ -35,7 +35,7 @@ from worker.runner import Runner
 from worker.slots import Slots
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from confluent_kafka import Message
 
@@ -53,7 +53,7 @@ POLL_SECONDS = 0.05
 BUSY_POLL_SECONDS = 0.005
 """While something runs: its end, or its beginning, waits so long to be put into the books."""
 DRAIN_POLL_SECONDS = 0.02
-BATCH = 64
+BATCH = 250
 """Messages taken in before the books are tended again."""
 BOOKS_SECONDS = 10.0
 """How long a leaving worker tries to put what has ended into the books."""
@@ -79,6 +79,7 @@ class Worker:
         self._name = f"{socket.gethostname()}-{os.getpid()}"
         self._stopping = threading.Event()
         self._hurried = threading.Event()
+        self._closed = False
         self._owned: dict[Key, Partition] = {}
         self._group_metadata = b""
         self._last_error: str | None = None
@@ -89,6 +90,7 @@ class Worker:
         else:
             self._performer = HandlerJobs(registry, options.slots, self._cannot_run)
         self._slots = Slots(options.slots, Runner(self._performer, clock=clock, metrics=metrics))
+        metrics.running.set_function(self._slots.running)
         metrics.waiting.set_function(self._slots.waiting)
         metrics.oldest_waiting_seconds.set_function(self._oldest_waiting_seconds)
         conf = {
@@ -134,6 +136,7 @@ class Worker:
 
     def close(self) -> None:
         """Kill what runs, and let go of the group."""
+        self._closed = True
         self._slots.close()
         self._performer.close()
         self._bookkeeper.close()
@@ -148,23 +151,23 @@ class Worker:
         return 0.0 if due_ms is None else max(0, self._clock.now_ms() - due_ms) / 1000
 
     def _receive(self, seconds: float) -> None:
-        for _ in range(BATCH):
-            message = self._consumer.poll(seconds)
-            if message is None:
-                return
-            seconds = 0
+        first = self._consumer.poll(seconds)
+        if first is None:
+            return
+        runs = []
+        for message in (first, *self._consumer.consume(BATCH, 0)):
             error = message.error()
             if error is not None:
                 self._tell(error)
-            elif not self._stopping.is_set():
-                self._take_in(message)
+            elif not self._stopping.is_set() and (run := self._take_in(message)) is not None:
+                runs.append(run)
+        self._slots.add(runs)
 
-    def _take_in(self, message: Message) -> None:
+    def _take_in(self, message: Message) -> Run | None:
         self._last_error = None
         partition = self._owned.get((message.topic() or "", message.partition() or 0))
         # a message of a partition that was revoked in this very poll belongs to the next owner
-        if partition is not None:
-            partition.receive(message, lambda: self._end_of(message))
+        return None if partition is None else partition.receive(message, lambda: self._end_of(message))
 
     def _end_of(self, message: Message) -> int:
         """Where its partition's end was when it was fetched."""
@@ -228,7 +231,7 @@ class Worker:
         consumer.pause(partitions)
         for partition in partitions:
             key = (partition.topic, partition.partition)
-            self._owned[key] = Partition(self._options.cluster, self._performer.accept, self._slots.add, self._clock)
+            self._owned[key] = Partition(self._options.cluster, self._performer.accept, self._clock)
         log.info("partitions assigned", extra=fields(partitions=_numbers(partitions)))
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -237,7 +240,9 @@ class Worker:
         self._group_metadata = bytes(consumer.consumer_group_metadata())
         of_these = _of(partitions)
         self._slots.forget(of_these)
-        self._drain(of_these, 0 if self._hurried.is_set() else self._revoke_seconds)
+        leaving = [self._owned[key] for p in partitions if (key := (p.topic, p.partition)) in self._owned]
+        if not self._closed:  # then nobody is left to keep the books
+            self._drain(of_these, leaving, 0 if self._hurried.is_set() else self._revoke_seconds)
         self._part_with(partitions)
         consumer.incremental_unassign(partitions)
 
@@ -259,12 +264,18 @@ class Worker:
         self._slots.forget(_any)
         running = self._slots.running()
         log.info("worker stopping", extra=fields(running=running, drain_seconds=self._options.drain_seconds))
-        self._drain(_any, self._options.drain_seconds, meanwhile=lambda: self._receive(0))
+        drain_seconds = self._options.drain_seconds
+        self._drain(_any, list(self._owned.values()), drain_seconds, meanwhile=lambda: self._receive(0))
 
     def _drain(
-        self, which: Callable[[Run], bool], seconds: float, *, meanwhile: Callable[[], None] = lambda: None
+        self,
+        which: Callable[[Run], bool],
+        leaving: Iterable[Partition],
+        seconds: float,
+        *,
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> None:
-        """Let the runs end; stop those that do not; put what has ended into the books."""
+        """Let the runs end; stop those that do not; put into the books what has ended, and that the owner leaves."""
 
         def tend_until(satisfied: Callable[[], bool], seconds: float, *, hurried: bool = True) -> None:
             deadline = Deadline(self._clock, seconds)
@@ -276,6 +287,9 @@ class Worker:
         self._slots.stop(which)
         tend_until(lambda: not self._slots.running(which), self._options.grace_seconds + BOOKS_SECONDS, hurried=False)
         self._tend()
+        tend_until(self._all_booked, BOOKS_SECONDS, hurried=False)
+        for partition in leaving:
+            partition.leave()
         tend_until(self._all_booked, BOOKS_SECONDS, hurried=False)
 
     def _all_booked(self) -> bool:

@@ -1,7 +1,8 @@
 """N slots for attempts. A slot whose attempt has ended takes the next at once, whatever the poll loop is doing.
 
-A run that is to be noted before it begins (`Run.careful`) holds its slot until `go`. What has ended is handed out to
-the poll loop in the order of its end.
+A run that is to be noted before it begins (`Run.careful`, `Run.suspicion`) holds its slot until `go`. What has ended
+is handed out to the poll loop in the order of its end. Attempts are begun outside the lock: a slot whose attempt ends
+at once must not wait for another one's beginning.
 
 A run that was lost with its worker may have killed it, or have only been beside the one that did. Such runs begin one
 by one, each as soon as the one before has ended or has run for a while without harm: the next loss has one suspect.
@@ -12,6 +13,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from worker.lanes import Lanes
@@ -43,20 +45,25 @@ class Slots:
         self._closed = False
         self._ended: queue.SimpleQueue[Finished | BaseException] = queue.SimpleQueue()
 
-    def add(self, run: Run) -> None:
-        """Let a run wait for its turn, or end it at once where it must not be made."""
+    def add(self, runs: Iterable[Run]) -> None:
+        """Let runs wait for their turn, or end them at once where they must not be made."""
         with self._lock:
-            finished = self._runner.refused(run)
-            if finished is None and self._lanes.occupied(run.lane):
-                if run.job.overlap == "forbid":
-                    finished = self._runner.skipped(run, "an earlier run has not ended")
-                elif run.job.overlap == "replace":
-                    self._make_way_for(run)
-            if finished is not None:
-                self._ended.put(finished)
-                return
-            self._lanes.add(run.lane, run, beside=run.job.overlap == "allow")
-            self._fill()
+            for run in runs:
+                self._add(run)
+            begun = self._fill()
+        self._start(begun)
+
+    def _add(self, run: Run) -> None:
+        finished = self._runner.refused(run)
+        if finished is None and self._lanes.occupied(run.lane):
+            if run.job.overlap == "forbid":
+                finished = self._runner.skipped(run, "an earlier run has not ended")
+            elif run.job.overlap == "replace":
+                self._make_way_for(run)
+        if finished is not None:
+            self._ended.put(finished)
+            return
+        self._lanes.add(run.lane, run, beside=run.job.overlap == "allow")
 
     def forget(self, unwanted: Callable[[Run], bool]) -> None:
         """Drop waiting runs; those that run are not touched."""
@@ -65,6 +72,8 @@ class Slots:
             for run in [aside for aside in self._aside if unwanted(aside)]:
                 self._aside.remove(run)
                 self._lanes.release(run.lane)
+            begun = self._fill()
+        self._start(begun)
 
     def stop(self, unwanted: Callable[[Run], bool]) -> None:
         """Ask running ones to stop; they end a little later, as given back."""
@@ -73,9 +82,11 @@ class Slots:
                 del self._held[run]
                 self._ended.put(self._runner.given_back(run))
                 self._free_slot_of(run)
+            begun = self._fill()
             for run, running in self._running.items():
                 if unwanted(run):
                     running.stop()
+        self._start(begun)
 
     def running(self, which: Callable[[Run], bool] = lambda _: True) -> int:
         """How many have a slot now, of those."""
@@ -105,29 +116,33 @@ class Slots:
                     running.noted = True
                     found.append(run)
             tried = self._on_probation and self._running.get(self._on_probation)
+            begun = []
             if tried and tried.began <= now - HARMLESS_SECONDS:
                 self._on_probation = None
-                self._fill()
-            return found
+                begun = self._fill()
+        self._start(begun)
+        return found
 
     def go(self, runs: Iterable[Run]) -> None:
         """Those are noted: begin the ones that waited for it."""
         with self._lock:
-            for run in runs:
-                if self._held.pop(run, None) is not None:
-                    self._begin(run)
+            begun = [self._begun(run, noted=True) for run in runs if self._held.pop(run, None) is not None]
+        self._start(begun)
 
     def ended(self, seconds: float = 0.0) -> list[Finished]:
         """What has ended since the last call; wait for the first one, at most the given time."""
         found: list[Finished] = []
-        try:
-            while True:
-                item = self._ended.get(timeout=0 if found or not seconds else seconds)
-                if isinstance(item, BaseException):
-                    raise item
-                found.append(item)
-        except queue.Empty:
-            return found
+        with suppress(queue.Empty):
+            if seconds:
+                found.append(self._checked(self._ended.get(timeout=seconds)))
+            found += [self._checked(self._ended.get_nowait()) for _ in range(self._ended.qsize())]
+        return found
+
+    @staticmethod
+    def _checked(item: Finished | BaseException) -> Finished:
+        if isinstance(item, BaseException):
+            raise item
+        return item
 
     def fail(self, error: BaseException) -> None:
         """Nothing can be run any more: `ended` raises this."""
@@ -155,13 +170,16 @@ class Slots:
             if other.lane == run.lane:
                 running.stop(replaced_by=run.run_id)
 
-    def _fill(self) -> None:
+    def _fill(self) -> list[Running]:
+        """Give free slots away; what is to be started, once the lock is free."""
+        begun: list[Running] = []
         while self._free and not self._closed and (run := self._next()) is not None:
             self._free -= 1
-            if run.careful:
+            if run.careful or (run.suspicion is not None and run.suspicion.spend()):
                 self._held[run] = False
             else:
-                self._begin(run)
+                begun.append(self._begun(run, noted=False))
+        return begun
 
     def _next(self) -> Run | None:
         if self._aside and self._on_probation is None:
@@ -174,11 +192,16 @@ class Slots:
             self._aside.append(run)
         return run
 
-    def _begin(self, run: Run) -> None:
-        try:
-            self._running[run] = self._runner.begin(run, self._done)
-        except BaseException as error:  # noqa: BLE001 - it is raised again in the poll loop, which ends the worker
-            self.fail(error)
+    def _begun(self, run: Run, *, noted: bool) -> Running:
+        running = self._running[run] = self._runner.begin(run, self._done, noted=noted)
+        return running
+
+    def _start(self, begun: Iterable[Running]) -> None:
+        for running in begun:
+            try:
+                running.start()
+            except BaseException as error:  # noqa: BLE001 - it is raised again in the poll loop, which ends the worker
+                self.fail(error)
 
     def _done(self, finished: Finished) -> None:
         with self._lock:
@@ -186,10 +209,11 @@ class Slots:
             self._ended.put(finished)
             del self._running[finished.run]
             self._free_slot_of(finished.run)
+            begun = self._fill()
+        self._start(begun)
 
     def _free_slot_of(self, run: Run) -> None:
         if run is self._on_probation:
             self._on_probation = None
         self._lanes.release(run.lane)
         self._free += 1
-        self._fill()

@@ -231,6 +231,31 @@ def test_what_is_done_behind_a_long_job_is_booked_at_once_and_not_done_again(ben
     assert bench.committed() == 3
 
 
+def test_the_backlog_of_one_job_holds_up_no_other_on_its_partition(bench: Bench) -> None:
+    """Nor the books: the result of what came behind it is there while it waits."""
+    for _ in range(800):
+        bench.send("sleep 600", name="slow", partition=0)
+    bench.send("true", name="quick", partition=0)
+
+    worker = bench.worker("--slots", "2")
+    worker.wait_for("run finished", lambda event: event["job"] == "quick")
+
+    (result,) = bench.read_results(1)
+    assert result["job"] == "quick"
+
+
+def test_a_worker_that_leaves_says_that_nothing_is_open(bench: Bench) -> None:
+    worker = bench.worker()
+    bench.send("true", name="job")
+    bench.read_results(1)
+    assert bench.metadata().endswith(b";open")
+
+    worker.signal(signal.SIGTERM)
+
+    assert worker.ended() == 0
+    assert bench.metadata() == b""
+
+
 def test_a_job_longer_than_the_poll_interval_is_run_once(bench: Bench, tmp_path: Path) -> None:
     properties = tmp_path / "client.config"
     properties.write_text("max.poll.interval.ms=6000\n")

@@ -74,7 +74,9 @@ class Group:
             return booked_offsets(self.conf("reads"), self.dead_letters, keys, CLOCK)
 
         books = Books("schedules", "results", self.dead_letters, "cluster", "here")
-        return Ledger(books, lambda: Producer(conf), committed, booked, CLOCK, patience_seconds=45, uncertain=uncertain)
+        return Ledger(
+            books, lambda _: Producer(conf), committed, booked, CLOCK, patience_seconds=45, uncertain=uncertain
+        )
 
     def booking(self, metadata: bytes, *offsets: int, position: Position) -> Booking:
         entries = [Poison(Source(self.topic, 0, o), None, b"%d" % o, [], 0, "not a job") for o in offsets]

@@ -48,19 +48,20 @@ def supervised(bench: Bench, again: dict[str, str], victim: Path, times: int) ->
     return bench.worker(**again)
 
 
-@pytest.mark.parametrize("after", ["sleep 0.5;", ""])
+@pytest.mark.parametrize(("after", "runs"), [("sleep 0.5;", 3), ("", 4)], ids=["later", "at-once"])
 def test_a_job_that_kills_its_worker_is_given_up_when_its_attempts_are_used_up(
-    bench: Bench, again: dict[str, str], tmp_path: Path, after: str
+    bench: Bench, again: dict[str, str], tmp_path: Path, after: str, runs: int
 ) -> None:
+    """One that does so at once is noted from the second time on: only then there is a worker that died before."""
     seen, victim = tmp_path / "seen", tmp_path / "victim"
     bench.send(killer(seen, victim, after), name="killer", max_attempts=3)
     bench.send("sleep 0.2", name="bystander", partition=0)
 
-    last = supervised(bench, again, victim, 3)
+    last = supervised(bench, again, victim, runs)
     finished = last.wait_for("run finished", lambda event: event["job"] == "killer")
     (dead,) = bench.read(bench.dead_letters, 1)
 
-    assert len(seen.read_text().splitlines()) == 3
+    assert len(seen.read_text().splitlines()) == runs
     assert (finished["outcome"], finished["then"]) == ("lost", "dead letter")
     assert b"lost: its worker ended" in dict(dead.headers() or [])["dead-letter-reason"]
     assert [error.attempt for error in Job.from_json(dead.value() or b"").errors] == [1, 2, 3]

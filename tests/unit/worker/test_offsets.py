@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.offsets import WINDOW, Position, Progress, corrected
+from worker.offsets import LONGEST_METADATA, SURE, Position, Progress, corrected
 
 
 def taken_in(*offsets: int, committed: Position | None = None) -> Progress:
@@ -21,6 +21,49 @@ def test_the_prefix_ends_at_the_oldest_attempt_that_is_not_done() -> None:
 
 def test_an_attempt_done_beyond_the_prefix_stands_in_the_metadata() -> None:
     assert taken_in(5, 6, 7, 9).position({6, 9}) == Position(5, "1;10;2")
+
+
+def test_the_backlog_of_one_job_takes_little_room() -> None:
+    offsets = [2 * number for number in range(1500)]  # a marker after each
+    position = taken_in(*offsets).position({offsets[-1]})
+
+    assert position == Position(0, f"1;{offsets[-1] + 1};2*1498")
+    following = Progress(position)
+    assert [offset for offset in offsets if following.take_in(offset)] == offsets[:-1]
+
+
+@given(st.integers(1, 400), st.integers(1, 2**50), st.data())
+def test_what_a_position_has_no_room_for_waits_until_it_has(count: int, gap: int, data: st.DataObject) -> None:
+    offsets = [gap * number + number % 7 for number in range(count)]
+    progress = taken_in(*offsets)
+    left = set(data.draw(st.lists(st.sampled_from(offsets), unique=True)))
+    while left:
+        told = left if len(progress.position(left).metadata) <= LONGEST_METADATA else progress.tellable(left)
+        position = progress.position(told)
+        assert len(position.metadata) <= LONGEST_METADATA
+        if not told:
+            break  # more than can be told of is not done before the first of them
+        progress.finish(told)
+        left -= told
+    assert len([offset for offset in offsets if not progress.done(offset) and offset < min(left, default=0)]) in {
+        0,
+        *range(SURE + 1, 400),
+    }
+
+
+def test_an_owner_that_may_begin_attempts_says_so_and_takes_it_back() -> None:
+    progress = taken_in(5, 6)
+    progress.open = True
+    progress.note(6, 1)
+
+    begun = progress.position({5})
+    progress.open = False
+    left = progress.position({5, 6})
+
+    assert begun == Position(6, "2;6;;0:1;open")
+    assert Progress(begun).open
+    assert left == Position(7)
+    assert not Progress(left).open
 
 
 def test_gaps_that_transactions_leave_between_offsets_hold_nothing_back() -> None:
@@ -89,7 +132,7 @@ def test_through_any_order_of_ends_and_any_number_of_owners_each_attempt_is_book
 
 def test_metadata_of_a_full_window_with_the_widest_gaps_fits_into_a_commit() -> None:
     progress = Progress()
-    offsets = [n * (2**62 // WINDOW) for n in range(WINDOW + 1)]
+    offsets = [n * (2**62 // SURE) for n in range(SURE + 1)]
     for offset in offsets:
         progress.take_in(offset)
 
@@ -140,7 +183,7 @@ def test_a_note_of_what_this_owner_has_not_read_yet_is_kept() -> None:
 
 
 def test_notes_that_do_not_fit_are_left_out() -> None:
-    offsets = [number * 10**15 for number in range(WINDOW)]
+    offsets = [number * 10**15 for number in range(SURE)]
     progress = taken_in(*offsets)
     for offset in offsets:
         progress.note(offset, 1)

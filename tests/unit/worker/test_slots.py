@@ -11,7 +11,7 @@ from scheduler.job import Job
 from worker.metrics import Metrics
 from worker.outcome import Ended, Outcome
 from worker.runner import Runner
-from worker.runs import Run, Source
+from worker.runs import Run, Source, Suspicion
 from worker.slots import HARMLESS_SECONDS, NOTE_SECONDS, Slots
 
 if TYPE_CHECKING:
@@ -72,12 +72,22 @@ class Stage:
         self.slots = Slots(count, Runner(self.play, clock=self.clock, metrics=Metrics(CollectorRegistry(), "a")))
         self._offset = 0
 
-    def add(self, run_id: str, *, lost: int = 0, careful: bool = False, given_up: bool = False, **more: object) -> Run:
+    def add(
+        self,
+        run_id: str,
+        *,
+        lost: int = 0,
+        careful: bool = False,
+        given_up: bool = False,
+        suspicion: Suspicion | None = None,
+        **more: object,
+    ) -> Run:
         job = Job.model_validate({"id": run_id[0], "job": run_id[0], "cluster": "a", "command": "true", **more})
         self._offset += 1
         source = Source("a", 0, self._offset)
-        run = Run(source, job, run_id, "then", 0, lost=lost, careful=careful or bool(lost), given_up=given_up)
-        self.slots.add(run)
+        careful = careful or bool(lost)
+        run = Run(source, job, run_id, "then", 0, lost=lost, careful=careful, given_up=given_up, suspicion=suspicion)
+        self.slots.add([run])
         return run
 
     @property
@@ -113,6 +123,17 @@ def test_a_careful_run_holds_its_slot_and_begins_when_it_is_noted(stage: Stage) 
     assert stage.slots.to_note() == [careful]
     assert stage.slots.to_note() == []
     stage.slots.go([careful])
+    assert stage.running == ["b1", "a1"]
+
+
+def test_of_suspects_only_the_first_are_held(stage: Stage) -> None:
+    suspicion = Suspicion(1)
+
+    first, _ = (stage.add(run_id, suspicion=suspicion) for run_id in ("a1", "b1"))
+
+    assert stage.running == ["b1"]
+    assert stage.slots.to_note() == [first]
+    stage.slots.go([first])
     assert stage.running == ["b1", "a1"]
 
 
