@@ -37,13 +37,13 @@ Event = dict[str, Any]
 
 
 class WorkerProcess:
-    """`python -m worker`, and the events that it logs."""
+    """`python -m worker`, or another module that starts one, and the events that it logs."""
 
-    def __init__(self, environment: dict[str, str], *arguments: str) -> None:
+    def __init__(self, environment: dict[str, str], *arguments: str, module: str = "worker") -> None:
         self.events: list[Event] = []
         self._new: queue.Queue[Event] = queue.Queue()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "worker", *arguments],
+            [sys.executable, "-m", module, *arguments],
             env={**os.environ, **environment, "LOG_FORMAT": "json"},
             stderr=subprocess.PIPE,
             text=True,
