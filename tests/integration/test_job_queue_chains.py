@@ -106,7 +106,7 @@ def test_a_chain_goes_on_once_where_the_end_of_a_transaction_is_uncertain(
 def test_a_chain_goes_on_once_where_its_worker_was_frozen_past_its_session(shop: Shop, tmp_path: Path) -> None:
     file = tmp_path / "calls"
     enqueued = shop.queue.enqueue("counted", str(file))
-    harmed = Harmed(shop, "written:freeze:1", tmp_path / "client.config")
+    harmed = Harmed(shop, "before:freeze:1", tmp_path / "client.config")
     try:
         wait_until(file.exists, "the handler was called")
         harmed.second()

@@ -1,9 +1,9 @@
 """`worker` that comes to harm at a named point of a bookkeeping transaction, by its own hand.
 
-The points are in the producer that its ledger is given; nothing of the product knows of them.
+The points are in its ledger and in the producer of that; nothing of the product knows of them.
 Started as `python -m tests.support.failing_worker`, told what to do by the environment:
 
-    FAILPOINT=<point>:<kill|freeze|fail>:<n>     at the n-th transaction that writes a record
+    FAILPOINT=<point>:<kill|freeze|fail>:<n>     at the n-th transaction that has the end of an attempt
 """
 
 from __future__ import annotations
@@ -12,15 +12,26 @@ import os
 import signal
 import sys
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
+
+from worker import connections
+from worker.cli import main
+from worker.ledger import Ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from worker.ledger import Booking
+    from worker.runner import Finished
+    from worker.runs import Poison
 
 
 class Point(StrEnum):
     """Where in a transaction."""
 
-    OFFSETS = "offsets"  # the offsets are part of it, no record is
+    BEFORE = "before"  # it is about to begin
     HALFWAY = "halfway"  # its first record is acknowledged, the others are not handed over
     WRITTEN = "written"  # all is acknowledged, nothing is decided
     COMMITTED = "committed"  # the broker has decided, the worker has not taken note
@@ -35,7 +46,7 @@ class Failure:
         self._left = int(number)
 
     def next(self) -> None:
-        """A transaction has its first record."""
+        """Another transaction is about to begin."""
         self._left -= 1
 
     def at(self, point: Point) -> None:
@@ -49,9 +60,16 @@ class Failure:
 
 
 def install(failure: Failure) -> None:
-    """Put the points into the ledger's producers of this process."""
+    """Put the points into the ledgers of this process, and into their producers."""
 
-    class Failing(Producer):
+    class FailingLedger(Ledger):
+        def _transact(self, producer: Producer, entries: Sequence[Finished | Poison], booking: Booking) -> None:
+            if entries:
+                failure.next()
+                failure.at(Point.BEFORE)
+            super()._transact(producer, entries, booking)
+
+    class FailingProducer(Producer):
         _records = 0
 
         def begin_transaction(self) -> None:
@@ -59,32 +77,24 @@ def install(failure: Failure) -> None:
             self._records = 0
 
         def produce(self, *arguments: Any, **more: Any) -> None:
-            self._records += 1
             if self._records == 1:
-                failure.next()
-                failure.at(Point.OFFSETS)
-            else:
                 self.flush(10)
                 failure.at(Point.HALFWAY)
             super().produce(*arguments, **more)
+            self._records += 1
 
         def commit_transaction(self, *arguments: Any) -> None:
-            if self._records:
-                self.flush(10)
-                failure.at(Point.WRITTEN)
+            self.flush(10)
+            failure.at(Point.WRITTEN)
             super().commit_transaction(*arguments)
-            if self._records:
-                failure.at(Point.COMMITTED)
+            failure.at(Point.COMMITTED)
 
-    from worker import connections  # noqa: PLC0415 - patched before it makes one
-
-    connections.Producer = Failing  # type: ignore[misc]
+    connections.Ledger = FailingLedger  # type: ignore[misc]
+    connections.Producer = FailingProducer  # type: ignore[misc]
 
 
 if __name__ == "__main__":
     if what := os.environ.get("FAILPOINT"):
         install(Failure(what))
-    from worker.cli import main
-
     sys.argv[0] = "worker"
     main()
