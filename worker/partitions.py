@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from confluent_kafka import OFFSET_BEGINNING
 
 from scheduler.clock import rfc3339
 from worker.attempts import after_losses, losses_allowed
-from worker.offsets import WINDOW, Position, Progress
+from worker.offsets import SPAN, WINDOW, Position, Progress
 from worker.runs import Poison, Run, read
 
 if TYPE_CHECKING:
@@ -25,8 +26,11 @@ Key = tuple[str, int]
 """Topic and partition."""
 
 PAUSE_AT = WINDOW // 2
-"""Attempts of a partition, waiting ones included, from which it is paused; what is on its way still fits the window."""
-RESUME_AT = PAUSE_AT // 2
+"""How many of a partition's attempts may be made side by side, if there were slots, before it is paused; what is on its
+way still fits the window. A crowd of one job counts once: what is behind it has to be read to have its turn."""
+MOST_AHEAD = 5_000
+MOST_BYTES_AHEAD = 16 * 2**20
+"""A crowd beyond these holds up what is behind it in its partition: it is kept in memory."""
 
 
 class Partition:
@@ -41,9 +45,11 @@ class Partition:
         self._add = add
         self._clock = clock
         self._progress: Progress | None = None
-        self._runs: set[Run] = set()
+        self._runs: dict[Run, int] = {}
+        self._bytes = 0
+        self._apart: Counter[str | Run] = Counter()  # what may be made side by side, each with its number of runs
         self._suspects_end: int | None = None
-        self._suspects_left = WINDOW
+        self._suspects: Counter[str] = Counter()
         self.notes: list[Run] = []
         """Begun, or about to begin, and not yet in the books as such."""
         self.note_undone = False
@@ -83,20 +89,29 @@ class Partition:
             self.finished.append(found)
             return
         run = self._with_its_past(found, self._progress.begun(offset))
-        self._runs.add(run)
+        self._runs[run] = len(message)
+        self._bytes += len(message)
+        self._apart[_apart(run)] += 1
         self._add(run)
 
     def _with_its_past(self, run: Run, lost: int) -> Run:
-        # what was there when the partition came here may have been begun by an earlier owner, who had no more than
-        # a window of attempts under way
-        suspect = run.source.offset < (self._suspects_end or 0) and self._suspects_left > 0
-        self._suspects_left -= suspect
+        suspect = self._is_suspect(run)
         if not (suspect or lost or run.job.delivery == "at-most-once"):
             return run
         if not lost:
             return replace(run, careful=True)
         job = after_losses(run.job, lost, rfc3339(self._clock.now_ms()))
         return replace(run, job=job, lost=lost, given_up=lost >= losses_allowed(run.job), careful=True)
+
+    def _is_suspect(self, run: Run) -> bool:
+        # what was there when the partition came here may have been begun by an earlier owner, who had no more than a
+        # window of jobs under way, and of each no more than a window of attempts that had not got into the books
+        if run.source.offset >= (self._suspects_end or 0):
+            return False
+        if run.lane not in self._suspects and len(self._suspects) >= WINDOW:
+            return False
+        self._suspects[run.lane] += 1
+        return self._suspects[run.lane] <= WINDOW
 
     def has(self, run: Run) -> bool:
         """Whether the run is this partition's: taken in since its assignment."""
@@ -105,7 +120,11 @@ class Partition:
     def ended(self, finished: Finished) -> None:
         """An attempt has ended; one that was stopped is not done, whoever owns the partition next makes it again."""
         run = finished.run
-        self._runs.remove(run)
+        self._bytes -= self._runs.pop(run)
+        kind = _apart(run)
+        self._apart[kind] -= 1
+        if not self._apart[kind]:
+            del self._apart[kind]
         if not finished.ended.stopped:
             self.finished.append(finished)
             return
@@ -139,12 +158,25 @@ class Partition:
         """Whether it should be paused now; between the two marks it stays as it is."""
         if self._progress is None:
             return True
-        return len(self._progress) > (RESUME_AT if self.paused else PAUSE_AT)
+        share = 2 if self.paused else 1
+        if len(self._progress) * share <= PAUSE_AT:
+            return False
+        if (len(self._apart) + len(self.finished)) * share > PAUSE_AT:
+            return True
+        return (
+            len(self._progress) * share > MOST_AHEAD
+            or self._progress.span * share > SPAN
+            or self._bytes * share > MOST_BYTES_AHEAD
+        )
 
     def _known(self) -> Progress:
         if self._progress is None:
             raise RuntimeError("the partition is not restored")
         return self._progress
+
+
+def _apart(run: Run) -> str | Run:
+    return run if run.job.overlap == "allow" else run.lane
 
 
 def offset_of(entry: Finished | Poison) -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.offsets import WINDOW, Position, Progress, corrected
+from worker import offsets
+from worker.offsets import SPAN, WINDOW, Position, Progress, corrected
 
 
 def taken_in(*offsets: int, committed: Position | None = None) -> Progress:
@@ -61,9 +63,19 @@ def test_metadata_of_another_program_counts_for_nothing() -> None:
     assert progress.take_in(6)
 
 
-@settings(max_examples=300)
-@given(st.data())
-def test_through_any_order_of_ends_and_any_number_of_owners_each_attempt_is_booked_once(data: st.DataObject) -> None:
+@settings(max_examples=300, deadline=None)
+@given(st.data(), st.booleans())
+def test_through_any_order_of_ends_and_any_number_of_owners_each_attempt_is_booked_once(
+    data: st.DataObject, crowded: bool
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        if crowded:  # as if these were many
+            patch.setattr(offsets, "WINDOW", 2)
+            patch.setattr(offsets, "SPAN", 30)
+        assert_each_is_booked_once(data)
+
+
+def assert_each_is_booked_once(data: st.DataObject) -> None:
     steps = data.draw(st.lists(st.integers(1, 3), min_size=1, max_size=40))
     log = [sum(steps[: n + 1]) for n in range(len(steps))]  # offsets that hold a record; markers lie between
     committed: Position | None = None
@@ -89,13 +101,41 @@ def test_through_any_order_of_ends_and_any_number_of_owners_each_attempt_is_book
 
 def test_metadata_of_a_full_window_with_the_widest_gaps_fits_into_a_commit() -> None:
     progress = Progress()
-    offsets = [n * (2**62 // WINDOW) for n in range(WINDOW + 1)]
-    for offset in offsets:
+    log = [n * (2**62 // WINDOW) for n in range(WINDOW + 1)]
+    for offset in log:
         progress.take_in(offset)
 
-    assert len(progress.position({offsets[-1]}).metadata.encode()) <= 4096
+    assert len(progress.position({log[-1]}).metadata.encode()) <= 4096
 
 
+def test_metadata_of_a_crowd_and_what_came_with_it_at_last_fits_into_a_commit_and_is_understood() -> None:
+    crowd = range(2**62, 2**62 + SPAN, 2)
+    last = [crowd[-1] + n * (2**62 // 65) for n in range(1, 66)]
+    progress = taken_in(*crowd, *last)
+    for offset in crowd[:1000]:
+        progress.note(offset, 1)
+
+    position = progress.position({*crowd[1:500:3], last[-1]})
+
+    assert len(position.metadata.encode()) <= 4096
+    following = Progress(position)
+    assert [o for o in (*crowd, *last) if following.take_in(o)] == [
+        offset for offset in (*crowd, *last[:-1]) if offset not in crowd[1:500:3]
+    ]
+
+
+def test_notes_of_a_crowd_are_known_to_the_next_owner() -> None:
+    progress = taken_in(*range(1000))
+    progress.note(0, 1)
+    progress.note(7, 2)
+
+    following = Progress(progress.position({999}))
+
+    assert [following.begun(offset) for offset in (0, 1, 7)] == [1, 0, 2]
+    assert not following.take_in(999)
+
+
+@settings(deadline=None)
 @given(st.integers(0, 20), st.sets(st.integers(0, 40)))
 def test_a_position_can_be_corrected_by_what_is_known_to_be_done(first: int, done: set[int]) -> None:
     progress = Progress(corrected(Position(first), done))
@@ -140,9 +180,9 @@ def test_a_note_of_what_this_owner_has_not_read_yet_is_kept() -> None:
 
 
 def test_notes_that_do_not_fit_are_left_out() -> None:
-    offsets = [number * 10**15 for number in range(WINDOW)]
-    progress = taken_in(*offsets)
-    for offset in offsets:
+    log = [number * 10**15 for number in range(WINDOW)]
+    progress = taken_in(*log)
+    for offset in log:
         progress.note(offset, 1)
 
-    assert len(progress.position({offsets[-1] + 1}).metadata) < 4096
+    assert len(progress.position({log[-1] + 1}).metadata) < 4096
