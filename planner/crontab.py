@@ -158,7 +158,7 @@ class _Reader:
         self._given = {name: given for name, given in self._given.items() if name != gone}
 
     def _note_variable(self, number: int, variable: Variable) -> None:
-        name, value = variable.name, variable.value
+        name = variable.name
         close = get_close_matches(name, [NAME, UNSET, *READERS], n=1, cutoff=_LIKENESS)
         if name in ONLY_A_VARIABLE:
             self._note(number, variable.column, f"{name} is a variable for the commands; {ONLY_A_VARIABLE[name]}")

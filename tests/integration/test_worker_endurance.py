@@ -116,11 +116,12 @@ def test_thousands_of_short_jobs_leave_no_zombie_no_descriptor_no_thread_and_no_
         ("true", {}),
         (["echo", "said"], {}),
         ("cat", {"stdin": "said"}),
+        ("cat", {}),
         ("exit 3", {"max_attempts": 2}),
         ("kill -9 $$", {}),
         (["/does/not/exist"], {}),
     ]
-    warm, jobs = 600, 3_000
+    warm, jobs = 700, 2_800
     worker = bench.worker("--slots", "8", LOG_LEVEL="warning")
 
     def run(first: int, last: int) -> None:
