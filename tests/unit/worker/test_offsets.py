@@ -63,7 +63,7 @@ def test_metadata_of_another_program_counts_for_nothing() -> None:
     assert progress.take_in(6)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data(), st.booleans())
 def test_through_any_order_of_ends_and_any_number_of_owners_each_attempt_is_booked_once(
     data: st.DataObject, crowded: bool
@@ -135,7 +135,6 @@ def test_notes_of_a_crowd_are_known_to_the_next_owner() -> None:
     assert not following.take_in(999)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 20), st.sets(st.integers(0, 40)))
 def test_a_position_can_be_corrected_by_what_is_known_to_be_done(first: int, done: set[int]) -> None:
     progress = Progress(corrected(Position(first), done))
