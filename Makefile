@@ -12,7 +12,7 @@ LOCK = $(UV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-
 	--no-emit-index-url --custom-compile-command "make lock" $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-unit lint format kafka topics up down bench bench-workers lock clean
+.PHONY: help install demo test test-unit lint format kafka topics up down bench bench-workers bench-endurance lock clean
 
 help: ## Print this list.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -52,6 +52,9 @@ down: ## Stop it; the data stays in Docker's volumes.
 
 bench-workers: $(INSTALLED) ## Measure short jobs against a bare spawn loop: BENCH="--rounds 9 --slots 8".
 	@$(BIN)/python -m bench.short_jobs $(BENCH)
+
+bench-endurance: $(INSTALLED) ## Run 20,000 short jobs through one worker, and show what it holds: BENCH="--jobs 100000".
+	@$(BIN)/python -m bench.endurance $(BENCH)
 
 bench: $(INSTALLED) ## Measure against the raw client on the same broker: BENCH="--rounds 5 --json".
 	@$(BIN)/python -m bench.run $(BENCH)

@@ -14,7 +14,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import psutil
@@ -28,6 +28,9 @@ from scheduler.runtime.cli import echo_json, echo_table
 from scheduler.runtime.kafka import producer_conf
 from scheduler.runtime.settings import Settings
 from scheduler.topics import cluster_topic, dead_letter_topic, results_topic, schedules_topic
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 PARTITIONS = 8
 WARM = 2_000
@@ -84,14 +87,36 @@ class Cluster:
         """
         what: dict[str, Any] = {"handler": "nothing"} if handlers else {"command": ["true"]}
         registry = ["--handlers", handlers] if handlers else []
+        self.put(count + WARM, [what])
+        reader = self.reader()
+        worker = self.worker("--slots", str(slots), *registry, **environment)
+        try:
+            (*_, (start, first)) = reader.arrivals(WARM)
+            before = _cpu(worker.pid)
+            (*_, (end, more)) = reader.arrivals(count + WARM - first)
+            cpu = _cpu(worker.pid) - before
+        finally:
+            worker.terminate()
+            worker.wait(30)
+            reader.close()
+        return more / (end - start), cpu / more * 1000
+
+    def put(self, count: int, kinds: Sequence[Mapping[str, Any]], first: int = 0) -> None:
+        """Put jobs into the topic: of each kind in turn, over all partitions."""
         producer = Producer(producer_conf(self._settings, "bench"))
-        for number in range(count + WARM):
-            job = Job(id=f"job-{number}", job="true", cluster=self._name, **what)
+        for number in range(first, first + count):
+            job = Job(id=f"job-{number}", job="short", cluster=self._name, **kinds[number % len(kinds)])
             producer.produce(self._name, job.to_json(), partition=number % PARTITIONS)
         producer.flush()
-        reader = Reader(self._settings, self._results)
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "worker", "--cluster", self._name, "--slots", str(slots), *registry],
+
+    def reader(self) -> Reader:
+        """Of the results, from now on."""
+        return Reader(self._settings, self._results)
+
+    def worker(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+        """A worker on the cluster's topic."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "worker", "--cluster", self._name, *arguments],
             env={
                 **os.environ,
                 "BOOTSTRAP_SERVERS": self._settings.bootstrap_servers,
@@ -103,16 +128,6 @@ class Cluster:
             },
             stderr=subprocess.DEVNULL,
         )
-        try:
-            (*_, (start, first)) = reader.arrivals(WARM)
-            before = _cpu(worker.pid)
-            (*_, (end, more)) = reader.arrivals(count + WARM - first)
-            cpu = _cpu(worker.pid) - before
-        finally:
-            worker.terminate()
-            worker.wait(30)
-            reader.close()
-        return more / (end - start), cpu / more * 1000
 
 
 def _cpu(pid: int) -> float:

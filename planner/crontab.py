@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from planner.entry import Entry, Given, identity, spread
 from planner.job_settings import (
-    DEFAULT_SHELL,
     DEFAULTS,
     NAME,
     ONLY_A_VARIABLE,
@@ -159,13 +158,10 @@ class _Reader:
         self._given = {name: given for name, given in self._given.items() if name != gone}
 
     def _note_variable(self, number: int, variable: Variable) -> None:
-        name, value = variable.name, variable.value
+        name = variable.name
         close = get_close_matches(name, [NAME, UNSET, *READERS], n=1, cutoff=_LIKENESS)
         if name in ONLY_A_VARIABLE:
             self._note(number, variable.column, f"{name} is a variable for the commands; {ONLY_A_VARIABLE[name]}")
-        elif name == "SHELL" and value != DEFAULT_SHELL:
-            what = f"SHELL is a variable for the commands; workers run them with {DEFAULT_SHELL}"
-            self._note(number, variable.column, what)
         elif close:
             what = f"{name} is a variable for the commands; if you meant {close[0]}, write that"
             self._note(number, variable.column, what)

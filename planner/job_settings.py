@@ -154,5 +154,3 @@ ONLY_A_VARIABLE = {
     "START_HOURS_RANGE": "the hours of an entry are in its time",
 }
 """What another cron, or a reader, may take for a setting: given to the commands, and what is the setting here."""
-DEFAULT_SHELL = "/bin/sh"
-"""What workers run commands with, whatever SHELL says."""

@@ -143,6 +143,10 @@ class AsyncSchedulerClient:
         """Take `pause_all` back."""
         await self._call(self._client.resume_all, topic)
 
+    async def create_topics(self) -> list[str]:
+        """Create the topics of the installation that are missing; their names."""
+        return await self._call(self._client.create_topics)
+
     async def write(self, writes: Sequence[Write]) -> list[Receipt]:
         """Write records, each of them acknowledged when this returns."""
         return await self._call(self._client.write, writes)

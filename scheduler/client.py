@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 from confluent_kafka import KafkaException, Producer
 
 from scheduler import drafts
+from scheduler.broker.creation import create_topics
 from scheduler.broker.reader import read
 from scheduler.broker.sender import Sender
 from scheduler.broker.writer import Writer
@@ -281,6 +282,17 @@ class SchedulerClient(Drafting):
             InputError: a topic does not exist.
         """
         self._hold(topic, on=False)
+
+    def create_topics(self) -> list[str]:
+        """Create the topics of the installation that are missing, with the settings that they need.
+
+        Returns:
+            Their names. All of them can be used, those that were there too; what is there is not changed.
+
+        Raises:
+            InputError: Kafka refuses one; the others may have been created.
+        """
+        return create_topics(self._settings, self._client_id, self._clock)
 
     def write(self, writes: Sequence[Write]) -> list[Receipt]:
         """Write records, each of them acknowledged when this returns; not all or none, as `writer` does.

@@ -99,7 +99,7 @@ class Job(BaseModel):
     chain: list[Name] = _made(list)
     """Handlers to call after this one, one after the other, each with what the one before returned."""
     command: Annotated[str | list[str], Field(min_length=1)] | None = Field(None, validate_default=True)
-    """A text for the shell, or an argument list that is run as it is."""
+    """A text for the shell (/bin/sh, or SHELL of its environment), or an argument list that is run as it is."""
     environment: dict[str, str] = _made(dict)
     """Variables for the command, beside the few that it has from the worker and the JOB_ ones."""
     stdin: str | None = None

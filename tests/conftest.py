@@ -8,11 +8,16 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from tests.support.broker import Broker, NoBrokerError, Topics, running_broker
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+
+# how long an example takes says how busy the machine is
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 BROKER_USED = pytest.StashKey[str]()
 

@@ -60,4 +60,8 @@ def command_of(run: Run, passed_on: Mapping[str, str]) -> Command:
         "JOB_MAX_ATTEMPTS": str(job.max_attempts),
         "JOB_DUE_AT": run.intended_start,
     }
-    return Command(job.command or [], environment, job.stdin, job.timeout_seconds, job.working_directory)
+    command = job.command or []
+    # the worker's own SHELL is its user's taste; the job's is what its command is written for
+    if isinstance(command, str) and (shell := job.environment.get("SHELL")):
+        command = [shell, "-c", command]
+    return Command(command, environment, job.stdin, job.timeout_seconds, job.working_directory)

@@ -105,10 +105,14 @@ class Execution:
         """
         given = self._command.command
         arguments = [SHELL, "-c", given] if isinstance(given, str) else given
-        reads, writes = os.pipe()
-        stdin, self._input = (null, None) if self._command.stdin is None else os.pipe()
-        self._output = reads
+        opened: list[int] = []  # the command's ends, not ours
         try:
+            self._output, writes = os.pipe()
+            opened.append(writes)
+            stdin = null
+            if self._command.stdin is not None:
+                stdin, self._input = os.pipe()
+                opened.append(stdin)
             self._process = subprocess.Popen(  # noqa: S603 - to run what the job says is what a worker is for
                 arguments,
                 env={**self._command.environment, MARK: self.family.mark},
@@ -124,9 +128,8 @@ class Execution:
             self._finish(Ended(Outcome.FAILED, f"could not start: {error}", self._capture.close()))
             return 0
         finally:
-            os.close(writes)
-            if stdin != null:
-                os.close(stdin)
+            for end in opened:
+                os.close(end)
         for pipe, events in ((self._output, selectors.EVENT_READ), (self._input, selectors.EVENT_WRITE)):
             if pipe is not None:
                 os.set_blocking(pipe, False)

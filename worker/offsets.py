@@ -5,12 +5,14 @@ are done already stand in the commit's metadata, in the same transaction as thei
 holds back the results and retries of those behind it, nor does the next owner run them again.
 
 The metadata is `1;<high>;<d1>,<d2>,..`: all below `high` is done except the committed offset and, each counted from
-the one before, the offsets d1, d2 and so on; `d*n` is the same difference n times, as a job's backlog has it. Empty
-metadata, or another program's, says that nothing beyond is done.
+the one before, the offsets d1, d2 and so on. Empty metadata, or another program's, says that nothing beyond is done.
 
 With notes it is `2;<high>;<d1>,..;<o1>:<n1>,<o2>:<n2>,..`: the attempt o1 offsets behind the committed one has been
 begun n1 times, as far as anybody knows. An attempt that ends takes its note with it, and one that is given back has it
 undone; so what the next owner finds noted was lost with its worker.
+
+Where many are not done it is `3;<high>;<bits>;<d1>,..;<o1>:<n1>,..`: bit n of the bits (base64, the lowest bit of each
+byte first) says whether the attempt n offsets behind the committed one is open; the differences go on from the last.
 
 With `;open` at its end, the owner may have begun attempts without a note. It says so before it begins the first, and
 takes it back when it leaves with nothing under way: whoever finds it there takes over from one that died.
@@ -18,27 +20,33 @@ takes it back when it leaves with nothing under way: whoever finds it there take
 
 from __future__ import annotations
 
+import base64
 import re
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import pairwise, takewhile
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
-SURE = 200
-"""So many attempts that are not done can be told of, wherever they stand: 200 differences whose sum is below 2**63
-have at most 17 digits on average, so the metadata stays under the 4096 bytes that a broker takes
-(offset.metadata.max.bytes). Of attempts that stand close to one another there is room for far more."""
+WINDOW = 200
+"""How many attempts may be under way, wherever they stand. 200 differences whose sum is below 2**63 have at most 17
+digits on average, so the metadata stays under the 4096 bytes that a broker takes (offset.metadata.max.bytes)."""
+
+SPAN = 15_000
+"""More may be under way where all but the last few stand so close together: their bits take 2,500 characters, and 64
+differences at most 1,216."""
 
 LONGEST_METADATA = 4000
-"""Of what a broker takes; notes that do not fit are left out."""
+"""Of what a broker takes, with a little room for `;open`; notes that do not fit are left out."""
 
-_DIFFERENCES = r"(?:[0-9]{1,19}(?:\*[0-9]{1,5})?(?:,[0-9]{1,19}(?:\*[0-9]{1,5})?)*)?"
+_NUMBERS = "(?:[0-9]{1,19}(?:,[0-9]{1,19})*)?"
+_NOTES = "[0-9]{1,19}:[0-9]{1,5}(?:,[0-9]{1,19}:[0-9]{1,5})*"
 _METADATA = re.compile(
-    rf"(?:1;(?P<high>[0-9]{{1,19}});(?P<undone>{_DIFFERENCES})"
-    rf"|2;(?P<high2>[0-9]{{1,19}});(?P<undone2>{_DIFFERENCES})"
-    r";(?P<notes>[0-9]{1,19}:[0-9]{1,5}(?:,[0-9]{1,19}:[0-9]{1,5})*))(?P<open>;open)?",
+    rf"(?:1;(?P<high1>[0-9]{{1,19}});(?P<undone1>{_NUMBERS})"
+    rf"|2;(?P<high2>[0-9]{{1,19}});(?P<undone2>{_NUMBERS});(?P<notes2>{_NOTES})"
+    rf"|3;(?P<high3>[0-9]{{1,19}});(?P<bits>(?:[A-Za-z0-9+/]{{4}})+);(?P<undone3>{_NUMBERS});(?P<notes3>(?:{_NOTES})?))"
+    r"(?P<open>;open)?",
     re.ASCII,
 )
 
@@ -65,16 +73,23 @@ class Progress:
             self._next = self._high = committed.offset
             found = _METADATA.fullmatch(committed.metadata)
             if found:
-                self.open = bool(found["open"])
-                self._high = int(found["high"] or found["high2"])
-                self._expected = dict.fromkeys(_undone(committed.offset, found["undone"] or found["undone2"] or ""))
-                for note in (found["notes"] or "").split(",") if found["notes"] else ():
+                told = {name.rstrip("123"): text for name, text in found.groupdict().items() if text}
+                self.open = "open" in told
+                self._high = int(told["high"])
+                undone = _of_bits(committed.offset, told["bits"]) if "bits" in told else [committed.offset]
+                self._expected = dict.fromkeys(_and_further(undone, told.get("undone", "")))
+                for note in told["notes"].split(",") if "notes" in told else ():
                     behind, times = note.split(":")
                     self._notes[committed.offset + int(behind)] = int(times)
 
     def __len__(self) -> int:
         """How many attempts are under way."""
         return len(self._under_way)
+
+    @property
+    def span(self) -> int:
+        """How many offsets lie between the oldest and the newest attempt under way."""
+        return self._next - next(iter(self._under_way)) if self._under_way else 0
 
     def done(self, offset: int) -> bool:
         """Whether the attempt is done, here or by an earlier owner."""
@@ -96,7 +111,7 @@ class Progress:
         if offset in self._under_way:
             return False
         # records come in order: what was expected before this one has been deleted by retention
-        for gone in [expected for expected in self._expected if expected < offset]:
+        for gone in list(takewhile(lambda expected: expected < offset, self._expected)):
             del self._expected[gone]
         needed = not self.done(offset)
         self._expected.pop(offset, None)
@@ -114,14 +129,13 @@ class Progress:
         if first >= high and not notes and not self.open:
             return Position(first)
         beyond = [first, *(offset for offset in undone[1:] if offset < high)]
-        differences = _differences(beyond)
         end = ";open" if self.open else ""
-        return Position(first, _metadata(first, max(first, high), differences, notes) + end)
+        return Position(first, _metadata(beyond, max(first, high), notes) + end)
 
     def tellable(self, finished: Collection[int]) -> set[int]:
         """Those of the given attempts that a position surely has room for."""
         undone = [offset for offset in (*self._under_way, *self._expected) if offset not in finished]
-        return {offset for offset in finished if len(undone) <= SURE or offset < undone[SURE]}
+        return {offset for offset in finished if len(undone) <= WINDOW or offset < undone[WINDOW]}
 
     def _notes_of(self, undone: Collection[int], unread: int) -> dict[int, int]:
         # of what was not read yet too: this owner may get no further
@@ -149,27 +163,34 @@ def corrected(committed: Position, done: Collection[int]) -> Position:
     return progress.position({offset for offset in beyond if not progress.done(offset)})
 
 
-def _differences(offsets: Collection[int]) -> str:
-    told = []
-    for difference, same in groupby(later - earlier for earlier, later in pairwise(offsets)):
-        times = sum(1 for _ in same)
-        told.append(f"{difference}*{times}" if times > 1 else str(difference))
-    return ",".join(told)
+def _metadata(undone: Sequence[int], high: int, notes: Mapping[int, int]) -> str:
+    first = undone[0]
+    told = ",".join(f"{offset - first}:{times}" for offset, times in notes.items())
+    if len(undone) > WINDOW:
+        near = [offset for offset in undone if offset < first + SPAN]
+        bits = bytearray(((near[-1] - first) // 24 + 1) * 3)  # whole groups of four characters
+        for offset in near:
+            bits[(offset - first) // 8] |= 1 << (offset - first) % 8
+        packed = base64.b64encode(bits).decode()
+        without_notes = f"3;{high};{packed};{_differences(undone[len(near) - 1 :])};"
+        with_notes = without_notes + told
+    else:
+        differences = _differences(undone)
+        without_notes = f"1;{high};{differences}"
+        with_notes = f"2;{high};{differences};{told}" if told else without_notes
+    return with_notes if len(with_notes) <= LONGEST_METADATA else without_notes
 
 
-def _metadata(first: int, high: int, differences: str, notes: Mapping[int, int]) -> str:
-    if notes:
-        told = ",".join(f"{offset - first}:{times}" for offset, times in notes.items())
-        with_notes = f"2;{high};{differences};{told}"
-        if len(with_notes) <= LONGEST_METADATA:
-            return with_notes
-    return f"1;{high};{differences}"
+def _differences(offsets: Sequence[int]) -> str:
+    return ",".join(str(later - earlier) for earlier, later in pairwise(offsets))
 
 
-def _undone(first: int, differences: str) -> list[int]:
-    offsets = [first]
-    for told in differences.split(",") if differences else ():
-        difference, _, times = told.partition("*")
-        for _ in range(int(times or 1)):
-            offsets.append(offsets[-1] + int(difference))
+def _of_bits(first: int, packed: str) -> list[int]:
+    bits = base64.b64decode(packed)
+    return [first + 8 * place + bit for place, byte in enumerate(bits) for bit in range(8) if byte >> bit & 1]
+
+
+def _and_further(offsets: list[int], differences: str) -> list[int]:
+    for difference in differences.split(",") if differences else ():
+        offsets.append(offsets[-1] + int(difference))
     return offsets

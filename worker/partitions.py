@@ -9,7 +9,7 @@ from confluent_kafka import OFFSET_BEGINNING
 
 from scheduler.clock import rfc3339
 from worker.attempts import after_losses, losses_allowed
-from worker.offsets import LONGEST_METADATA, Position, Progress
+from worker.offsets import LONGEST_METADATA, SPAN, Position, Progress
 from worker.runs import Poison, Run, Suspicion, read
 
 if TYPE_CHECKING:
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 Key = tuple[str, int]
 """Topic and partition."""
 
-PAUSE_AT = 1000
-"""Attempts of a partition, waiting ones included, from which it is paused: so long a backlog of one job holds up no
-other. What the client has fetched of a paused partition it fetches again, so a pause must be worth it."""
-PAUSE_AT_BYTES = 8 * 1024 * 1024
-"""The same for their messages, all together."""
+PAUSE_AT = 5_000
+"""Attempts of a partition, waiting ones included, from which it is paused: so long a backlog of one job keeps no other
+waiting. What the client has fetched of a paused partition it fetches again, so a pause must be worth it."""
+PAUSE_AT_BYTES = 16 * 2**20
+"""The same for their messages, all together: they are kept in memory."""
 RESUME_BELOW = 0.5
 """Of these marks."""
 SUSPECTS = 200
@@ -173,7 +173,11 @@ class Partition:
         if self._progress is None or not self._opened:
             return True
         share = RESUME_BELOW if self.paused else 1.0
-        return len(self._progress) > PAUSE_AT * share or self._bytes > PAUSE_AT_BYTES * share
+        return (
+            len(self._progress) > PAUSE_AT * share
+            or self._bytes > PAUSE_AT_BYTES * share
+            or self._progress.span > SPAN * share
+        )
 
     def _known(self) -> Progress:
         if self._progress is None:

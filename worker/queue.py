@@ -6,28 +6,22 @@ checked before they are sent.
 
 from __future__ import annotations
 
-import threading
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from scheduler import wire
 from scheduler.client import SchedulerClient
-from scheduler.clock import Deadline, SystemClock
+from scheduler.clock import SystemClock
 from scheduler.drafts import instant_ms
 from scheduler.durations import format_duration
 from scheduler.errors import InputError
 from scheduler.job import Job, describe_validation
-from scheduler.needs import needed_topics
 from scheduler.records import Write
-from scheduler.runtime.kafka import common_conf, unavailable
 from scheduler.runtime.settings import Settings
 from worker.context import seconds
 from worker.registry import Registry
@@ -37,13 +31,8 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
     from types import TracebackType
 
-    from confluent_kafka.admin import TopicMetadata
-
     from scheduler.clock import Clock
     from scheduler.records import Receipt
-
-CREATE_SECONDS = 30.0
-LOOK_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,35 +112,7 @@ class JobQueue:
             InputError: Kafka refuses one.
             BrokerUnavailableError: it does not answer.
         """
-        settings = self.settings
-        wanted = [
-            NewTopic(spec.name, settings.partitions, settings.replication_factor, config=spec.config)
-            for spec in needed_topics(settings)
-        ]
-        made = []
-        try:
-            admin = AdminClient(common_conf(settings, "job-queue"))
-            for name, creation in admin.create_topics(wanted, request_timeout=CREATE_SECONDS).items():
-                try:
-                    creation.result()
-                    made.append(name)
-                except KafkaException as error:
-                    _unless_there(name, error)
-            self._wait_for(admin, {topic.topic for topic in wanted})
-        except KafkaException as error:
-            raise unavailable(settings, error) from error
-        return made
-
-    def _wait_for(self, admin: AdminClient, names: set[str]) -> None:
-        # a broker answers a creation before all of them know of it
-        deadline, never = Deadline(self._clock, CREATE_SECONDS), threading.Event()
-        while True:
-            known = admin.list_topics(timeout=CREATE_SECONDS).topics
-            if names <= {name for name, topic in known.items() if topic.error is None and _led(topic)}:
-                return
-            if deadline.passed:
-                raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "topics were created and cannot be used yet"))  # noqa: SLF001 - librdkafka's public code
-            self._clock.wait(never, LOOK_SECONDS)
+        return self._client.create_topics()
 
     def enqueue(
         self,
@@ -305,16 +266,3 @@ def when(delay: str | float | timedelta | None, at: datetime | int | None) -> tu
         raise InputError("delay and at are both given; one says when")
     waits = None if delay is None else format_duration(round(seconds(delay) * 1000))
     return None if at is None else instant_ms(at), waits
-
-
-def _led(topic: TopicMetadata) -> bool:
-    return all(partition.leader >= 0 for partition in topic.partitions.values())
-
-
-def _unless_there(name: str, error: KafkaException) -> None:
-    fault: KafkaError = error.args[0]
-    if fault.code() == KafkaError.TOPIC_ALREADY_EXISTS:
-        return
-    if fault.retriable() or fault.code() == KafkaError._TIMED_OUT:  # noqa: SLF001 - librdkafka's public code
-        raise error
-    raise InputError(f"topic {name}: {fault.str()} ({fault.name()})") from None

@@ -55,6 +55,14 @@ class Cluster:
             if topic.error is None
         }
 
+    def led(self) -> set[str]:
+        """Every topic of which all partitions have a leader."""
+        return {
+            name
+            for name, topic in self._admin.list_topics(timeout=REQUEST_SECONDS).topics.items()
+            if topic.error is None and all(partition.leader >= 0 for partition in topic.partitions.values())
+        }
+
     @cached_property
     def embedded(self) -> bool:
         """Whether it is the client's own mock cluster, which knows no settings and no groups to describe."""

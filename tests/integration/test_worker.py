@@ -51,6 +51,19 @@ def test_a_job_is_run_and_its_result_and_offset_are_written(bench: Bench) -> Non
     assert bench.committed() == 1
 
 
+def test_the_shell_is_the_one_that_the_job_names(bench: Bench) -> None:
+    bench.send("echo $0", name="default")
+    bench.send("echo $0 $((2**10))", name="bash", environment={"SHELL": "/bin/bash"})
+    bench.send("echo $0", name="none", environment={"SHELL": "/no/such/shell"}, max_attempts=1)
+    bench.ready_worker(SHELL="/bin/false")
+
+    results = {result["job"]: result for result in bench.read_results(3)}
+
+    assert results["default"]["output"] == "/bin/sh\n"
+    assert results["bash"]["output"] == "/bin/bash 1024\n"
+    assert results["none"]["exit"] == "could not start: [Errno 2] No such file or directory: '/no/such/shell'"
+
+
 def test_a_failing_job_is_scheduled_again_with_growing_delays_and_given_up_with_all_its_errors(bench: Bench) -> None:
     # this test takes the scheduler's place: it sends what a due retry would fire
     retries = bench.create(f"{bench.cluster}-retry")

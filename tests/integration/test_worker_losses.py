@@ -5,11 +5,12 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from scheduler.job import Job
 from tests.support.schedules import wait_until
-from tests.support.workers import Bench
+from tests.support.workers import SECONDS, Bench
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,6 +71,23 @@ def test_a_job_that_kills_its_worker_is_given_up_when_its_attempts_are_used_up(
         ("bystander", "succeeded"),
         ("killer", "lost"),
     ]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_no_process_of_a_job_outlives_its_worker_whatever_the_job_does_about_it(
+    bench: Bench, number: signal.Signals
+) -> None:
+    worker = bench.ready_worker("--drain", "0s")
+    bench.send("trap '' TERM HUP INT; echo $$; while :; do sleep 600; done", name="stubborn")
+    bench.send("setsid sh -c 'trap \"\" TERM; echo $$; while :; do sleep 600; done' & wait", name="in another group")
+    bench.send("(setsid sh -c 'echo $$; exec sleep 600' &); sleep 600", name="orphaned by a double fork")
+    family = [psutil.Process(int(worker.wait_for("job output")["line"])) for _ in range(3)]
+
+    worker.signal(number)
+
+    assert worker.ended() in (0, -signal.SIGKILL)
+    _, alive = psutil.wait_procs(family, SECONDS)
+    assert [it for it in alive if it.status() != psutil.STATUS_ZOMBIE] == []
 
 
 def test_an_attempt_that_was_lost_counts(bench: Bench, again: dict[str, str], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -81,3 +82,30 @@ def test_a_crowd_of_one_job_does_not_keep_another_job_waiting(bench: Bench) -> N
     order = [result["job"] for result in bench.read_results(6)]
 
     assert "other" in order[:6]
+
+
+def test_a_crowd_larger_than_what_is_made_side_by_side_keeps_nobody_waiting_and_is_made_once_over_a_kill(
+    bench: Bench, tmp_path: Path
+) -> None:
+    size, gate, properties = 400, tmp_path / "gate", tmp_path / "client.config"
+    properties.write_text("group.instance.id=the-one\n")  # who comes back is the same member, at once
+    for _ in range(size):
+        bench.put(f"until [ -e {gate} ]; do sleep 0.02; done", name="crowd")
+    bench.put("true", name="other")
+    bench.flush()
+    first = bench.worker(CONFIGURATION_FILE=str(properties))
+    (other,) = bench.read_results(1)
+    assert other["job"] == "other"
+    first.signal(signal.SIGKILL)
+    first.ended()
+
+    gate.touch()
+    bench.send("true", name="last")
+    bench.worker(CONFIGURATION_FILE=str(properties))
+    results = bench.read_results(size + 2)
+
+    assert len({(result["source"]["offset"]) for result in results}) == len(results) == size + 2
+    crowd = [result["source"]["offset"] for result in results if result["job"] == "crowd"]
+    assert crowd == list(range(size))
+    last = next(number for number, result in enumerate(results) if result["job"] == "last")
+    assert last < size // 2

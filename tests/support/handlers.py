@@ -126,6 +126,14 @@ def appended(file: str, what: str) -> None:
         opened.write(what + "\n")
 
 
+@jobs.register("counted", then=["double", "shout"])
+def counted(file: str) -> int:
+    """Number its calls."""
+    appended(file, "called")
+    with open(file, encoding="utf-8") as opened:  # noqa: PTH123 - short
+        return len(opened.readlines())
+
+
 @jobs.register("nothing")
 def nothing() -> None:
     pass

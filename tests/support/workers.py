@@ -37,13 +37,13 @@ Event = dict[str, Any]
 
 
 class WorkerProcess:
-    """`python -m worker`, and the events that it logs."""
+    """`python -m worker`, or another module that starts one, and the events that it logs."""
 
-    def __init__(self, environment: dict[str, str], *arguments: str) -> None:
+    def __init__(self, environment: dict[str, str], *arguments: str, module: str = "worker") -> None:
         self.events: list[Event] = []
         self._new: queue.Queue[Event] = queue.Queue()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "worker", *arguments],
+            [sys.executable, "-m", module, *arguments],
             env={**os.environ, **environment, "LOG_FORMAT": "json"},
             stderr=subprocess.PIPE,
             text=True,
@@ -160,6 +160,14 @@ class Bench:
 
     def send(self, command: str, *, partition: int = 0, name: str | None = None, topic: str = "", **more: Any) -> Job:
         """A job as the scheduler would fire it, due now."""
+        job = self.put(command, partition=partition, name=name, topic=topic, **more)
+        self.flush()
+        return job
+
+    def put(
+        self, command: str | list[str], *, partition: int = 0, name: str | None = None, topic: str = "", **more: Any
+    ) -> Job:
+        """The same, on its way with others until `flush`."""
         name = name or f"job-{next(self._numbers)}"
         job = Job.model_validate({"id": name, "job": name, "cluster": self.cluster, "command": command, **more})
         due_ms = CLOCK.now_ms()
@@ -168,13 +176,17 @@ class Bench:
             ("scheduler-epoch", format_epoch(due_ms)),
             ("scheduler-key", name.encode()),
         ]
-        self.send_raw(job.to_json(), partition=partition, headers=headers, topic=topic)
+        self._producer.produce(topic or self.cluster, job.to_json(), b"key", partition=partition, headers=headers)
         return job
 
     def send_raw(
         self, value: bytes, *, partition: int = 0, headers: list[tuple[str, bytes]] | None = None, topic: str = ""
     ) -> None:
         self._producer.produce(topic or self.cluster, value, b"key", partition=partition, headers=headers or [])
+        self.flush()
+
+    def flush(self) -> None:
+        """Wait until what was put is acknowledged."""
         assert self._producer.flush(SECONDS) == 0
 
     def read(self, topic: str, count: int) -> list[Message]:

@@ -23,13 +23,16 @@ from scheduler import (
     SchedulerClient,
     Settings,
 )
+from scheduler.broker.cluster import Cluster
 from scheduler.doctor.partitioners import java, librdkafka
+from scheduler.needs import needed_topics
 from tests.support.records import Put
 from tests.support.schedules import JAVA, clock, wait_until_pending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tests.support.broker import Broker, Topics
     from tests.support.schedules import Installation
 
 ROOT = Path(__file__).parents[3]
@@ -53,6 +56,40 @@ def test_what_is_scheduled_fires_with_all_that_was_given(installation: Installat
     assert fired["scheduler-fire-id"] == b"a@%d" % (receipt.timestamp_ms + 200)
     (event,) = client.history(HistoryFilter(key="a"))
     assert (event.outcome, event.target) == ("fired", installation.target)
+
+
+@pytest.fixture
+def elsewhere(broker: Broker, topics: Topics) -> Settings:
+    """Of an installation whose topics do not exist yet."""
+    settings = Settings.load(
+        bootstrap_servers=broker.bootstrap_servers,
+        **{name: f"{name}-{token_bytes(4).hex()}" for name in ("history_topic", "dead_letter_topic", "results_topic")},
+        schedules_topics=[f"schedules-{token_bytes(4).hex()}"],
+        clusters=[f"cluster-{token_bytes(4).hex()}"],
+        partitions=2,
+    )
+    topics.adopt(*(spec.name for spec in needed_topics(settings)))
+    return settings
+
+
+def test_topics_that_are_missing_are_created_as_they_have_to_be_and_can_be_used_at_once(elsewhere: Settings) -> None:
+    (schedules,) = elsewhere.schedules_topics
+    with SchedulerClient(elsewhere) as client:
+        made = client.create_topics()
+        client.schedule("a", b"", elsewhere.clusters[0], delay="1h")
+
+        assert set(made) == {spec.name for spec in needed_topics(elsewhere)}
+        assert client.create_topics() == []
+    cluster = Cluster(elsewhere, "test")
+    assert cluster.topics()[schedules] == 2
+    assert cluster.config(schedules)["cleanup.policy"] == "compact"
+
+
+def test_topics_that_kafka_refuses_are_named_with_the_reason(elsewhere: Settings) -> None:
+    too_many = elsewhere.model_copy(update={"replication_factor": 1000})
+
+    with SchedulerClient(too_many) as client, pytest.raises(InputError, match=r"topic .*INVALID_REPLICATION_FACTOR"):
+        client.create_topics()
 
 
 def test_any_thread_may_write_and_each_is_told_where_its_record_stands(

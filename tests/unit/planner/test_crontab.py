@@ -336,7 +336,6 @@ def test_every_error_of_a_file_is_told_in_its_order() -> None:
     [
         ("MAILTO=root", "1:1: MAILTO is not used: a run's output goes to the worker's log"),
         ('MAILTO=""', "1:1: MAILTO is not used: a run's output goes to the worker's log"),
-        ("SHELL=/bin/bash", "1:1: SHELL is a variable for the commands; workers run them with /bin/sh"),
         ("TZ=Europe/Riga", "1:1: TZ is a variable for the commands; times are in CRON_TZ"),
         (
             "RANDOM_DELAY=30",
@@ -356,7 +355,7 @@ def test_what_has_no_effect_or_perhaps_another_is_noted(line: str, note: str) ->
     assert [str(remark) for remark in read_well(line).notes] == [note]
 
 
-@pytest.mark.parametrize("line", ["OVERLAP=allow", "SHELL=/bin/sh", "HOME=/root", "TIME=1", "@daily root"])
+@pytest.mark.parametrize("line", ["OVERLAP=allow", "SHELL=/bin/bash", "HOME=/root", "TIME=1", "@daily root"])
 def test_what_means_what_it_says_is_not_noted(line: str) -> None:
     assert read_well(line).notes == ()
 

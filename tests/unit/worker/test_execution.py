@@ -111,6 +111,21 @@ def test_what_cannot_be_started_is_a_failure_with_the_reason(command: list[str],
     assert ended.exit.startswith("could not start: ")
 
 
+@pytest.mark.parametrize("spare", range(5))
+def test_a_guardian_that_may_open_no_more_files_fails_that_command_and_goes_on(spare: int, guarded: Guarded) -> None:
+    guarded.run("true").ended()
+    guardian = psutil.Process(guarded.commands.guardian)
+    limit = guardian.rlimit(psutil.RLIMIT_NOFILE)
+    guardian.rlimit(psutil.RLIMIT_NOFILE, (guardian.num_fds() + spare, limit[1]))
+
+    ended = guarded.run("cat", stdin="x").ended()
+
+    assert ended.exit.startswith("could not start: ")
+    assert "Too many open files" in ended.exit
+    guardian.rlimit(psutil.RLIMIT_NOFILE, limit)
+    assert guarded.run("cat", stdin="x").ended().output.text == "x"
+
+
 @pytest.mark.parametrize("name", ["KILL", "TERM", "SEGV"])
 def test_an_end_by_a_signal_is_told_as_the_signal(name: str, guarded: Guarded) -> None:
     ended = guarded.run(f"echo last words; kill -{name} $$").ended()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.offsets import LONGEST_METADATA, SURE, Position, Progress, corrected
+from worker import offsets
+from worker.offsets import LONGEST_METADATA, SPAN, WINDOW, Position, Progress, corrected
 
 
 def taken_in(*offsets: int, committed: Position | None = None) -> Progress:
@@ -23,32 +25,20 @@ def test_an_attempt_done_beyond_the_prefix_stands_in_the_metadata() -> None:
     assert taken_in(5, 6, 7, 9).position({6, 9}) == Position(5, "1;10;2")
 
 
-def test_the_backlog_of_one_job_takes_little_room() -> None:
-    offsets = [2 * number for number in range(1500)]  # a marker after each
-    position = taken_in(*offsets).position({offsets[-1]})
-
-    assert position == Position(0, f"1;{offsets[-1] + 1};2*1498")
-    following = Progress(position)
-    assert [offset for offset in offsets if following.take_in(offset)] == offsets[:-1]
-
-
 @given(st.integers(1, 400), st.integers(1, 2**50), st.data())
 def test_what_a_position_has_no_room_for_waits_until_it_has(count: int, gap: int, data: st.DataObject) -> None:
-    offsets = [gap * number + number % 7 for number in range(count)]
-    progress = taken_in(*offsets)
-    left = set(data.draw(st.lists(st.sampled_from(offsets), unique=True)))
+    log = [gap * number + number % 7 for number in range(count)]
+    progress = taken_in(*log)
+    left = set(data.draw(st.lists(st.sampled_from(log), unique=True)))
     while left:
         told = left if len(progress.position(left).metadata) <= LONGEST_METADATA else progress.tellable(left)
-        position = progress.position(told)
-        assert len(position.metadata) <= LONGEST_METADATA
+        assert len(progress.position(told).metadata) <= LONGEST_METADATA
         if not told:
             break  # more than can be told of is not done before the first of them
         progress.finish(told)
         left -= told
-    assert len([offset for offset in offsets if not progress.done(offset) and offset < min(left, default=0)]) in {
-        0,
-        *range(SURE + 1, 400),
-    }
+    open_before = [offset for offset in log if not progress.done(offset) and offset < min(left, default=0)]
+    assert not left or len(open_before) > WINDOW
 
 
 def test_an_owner_that_may_begin_attempts_says_so_and_takes_it_back() -> None:
@@ -105,8 +95,18 @@ def test_metadata_of_another_program_counts_for_nothing() -> None:
 
 
 @settings(max_examples=300)
-@given(st.data())
-def test_through_any_order_of_ends_and_any_number_of_owners_each_attempt_is_booked_once(data: st.DataObject) -> None:
+@given(st.data(), st.booleans())
+def test_through_any_order_of_ends_and_any_number_of_owners_each_attempt_is_booked_once(
+    data: st.DataObject, crowded: bool
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        if crowded:  # as if these were many
+            patch.setattr(offsets, "WINDOW", 2)
+            patch.setattr(offsets, "SPAN", 30)
+        assert_each_is_booked_once(data)
+
+
+def assert_each_is_booked_once(data: st.DataObject) -> None:
     steps = data.draw(st.lists(st.integers(1, 3), min_size=1, max_size=40))
     log = [sum(steps[: n + 1]) for n in range(len(steps))]  # offsets that hold a record; markers lie between
     committed: Position | None = None
@@ -132,11 +132,38 @@ def test_through_any_order_of_ends_and_any_number_of_owners_each_attempt_is_book
 
 def test_metadata_of_a_full_window_with_the_widest_gaps_fits_into_a_commit() -> None:
     progress = Progress()
-    offsets = [n * (2**62 // SURE) for n in range(SURE + 1)]
-    for offset in offsets:
+    log = [n * (2**62 // WINDOW) for n in range(WINDOW + 1)]
+    for offset in log:
         progress.take_in(offset)
 
-    assert len(progress.position({offsets[-1]}).metadata.encode()) <= 4096
+    assert len(progress.position({log[-1]}).metadata.encode()) <= 4096
+
+
+def test_metadata_of_a_crowd_and_what_came_with_it_at_last_fits_into_a_commit_and_is_understood() -> None:
+    crowd = range(2**62, 2**62 + SPAN, 2)
+    last = [crowd[-1] + n * (2**62 // 65) for n in range(1, 66)]
+    progress = taken_in(*crowd, *last)
+    for offset in crowd[:1000]:
+        progress.note(offset, 1)
+
+    position = progress.position({*crowd[1:500:3], last[-1]})
+
+    assert len(position.metadata.encode()) <= 4096
+    following = Progress(position)
+    assert [o for o in (*crowd, *last) if following.take_in(o)] == [
+        offset for offset in (*crowd, *last[:-1]) if offset not in crowd[1:500:3]
+    ]
+
+
+def test_notes_of_a_crowd_are_known_to_the_next_owner() -> None:
+    progress = taken_in(*range(1000))
+    progress.note(0, 1)
+    progress.note(7, 2)
+
+    following = Progress(progress.position({999}))
+
+    assert [following.begun(offset) for offset in (0, 1, 7)] == [1, 0, 2]
+    assert not following.take_in(999)
 
 
 @given(st.integers(0, 20), st.sets(st.integers(0, 40)))
@@ -183,9 +210,9 @@ def test_a_note_of_what_this_owner_has_not_read_yet_is_kept() -> None:
 
 
 def test_notes_that_do_not_fit_are_left_out() -> None:
-    offsets = [number * 10**15 for number in range(SURE)]
-    progress = taken_in(*offsets)
-    for offset in offsets:
+    log = [number * 10**15 for number in range(WINDOW)]
+    progress = taken_in(*log)
+    for offset in log:
         progress.note(offset, 1)
 
-    assert len(progress.position({offsets[-1] + 1}).metadata) < 4096
+    assert len(progress.position({log[-1] + 1}).metadata) < 4096
