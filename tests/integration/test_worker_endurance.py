@@ -121,7 +121,7 @@ def test_thousands_of_short_jobs_leave_no_zombie_no_descriptor_no_thread_and_no_
         ("kill -9 $$", {}),
         (["/does/not/exist"], {}),
     ]
-    warm, jobs = 700, 2_800
+    warm, jobs = 700, 2_100
     worker = bench.worker("--slots", "8", LOG_LEVEL="warning")
 
     def run(first: int, last: int) -> None:
