@@ -96,6 +96,8 @@ class PartitionEngine:
         """Versions of such keys that are due."""
         self._postponed: list[tuple[int, int, bytes]] = []
         """A heap of when to try again, offset, key: versions that are due and cannot be delivered yet."""
+        self._on_request: set[int] = set()
+        """Offsets of versions that the batch under way ends or fires because that was asked for."""
         self.paused = False
         """Whether a record of `PAUSE_KEY` holds the whole partition."""
         self._end = -1
@@ -325,7 +327,7 @@ class PartitionEngine:
         while self._postponed and self._postponed[0][0] <= now_ms:
             _, offset, key = heappop(self._postponed)
             version = self._version(key, offset)
-            if version is not None:
+            if version is not None and offset not in self._on_request:
                 self.pending.give_back(version)
         while len(batch) < limit and not self.paused:
             schedule = self.pending.take_due(now_ms)
@@ -378,6 +380,7 @@ class PartitionEngine:
         subject = settlement.subject
         if isinstance(subject, Schedule):
             self._written.discard(subject.key)
+            self._on_request.discard(subject.offset)
             heappush(self._postponed, (until_ms, subject.offset, subject.key))
 
     @property
@@ -403,7 +406,7 @@ class PartitionEngine:
         if version is None:
             raise NotPendingError
         if change.verb is Verb.CANCEL:
-            self.pending.take(version)
+            self._take_on_request(version)
             lateness_ms = max(0, now_ms - version.due_ms)
             return Settlement(version, Outcome.CANCELLED, version.due_ms, lateness_ms, version.offset, None)
         if change.verb is Verb.FIRE:
@@ -415,7 +418,7 @@ class PartitionEngine:
     def _fire_now(self, version: Schedule, now_ms: int) -> Settlement | None:
         if version.replaces is not None and 0 <= version.timestamp_ms - now_ms < SAME_INSTANT_MS:
             return None  # it may have been fired by request in this very millisecond: the fire id would be the same
-        self.pending.take(version)
+        self._take_on_request(version)
         if version.due_ms <= now_ms:
             settlement = _due(version, now_ms, 0)
             settlement.outcome = Outcome.FIRED
@@ -426,6 +429,11 @@ class PartitionEngine:
         if settlement.successor is not None:
             self._written.add(version.key)
         return settlement
+
+    def _take_on_request(self, version: Schedule) -> None:
+        """Take a version from the queue, into which none that is postponed comes back beside this."""
+        self.pending.take(version)
+        self._on_request.add(version.offset)
 
     def is_read_back(self, key: bytes) -> bool:
         """Whether all that was written about the key is read."""
@@ -443,6 +451,7 @@ class PartitionEngine:
 
     def committed(self, batch: Iterable[Settlement]) -> None:
         """The batch stands in the log, all of it; what was read since it was taken holds nevertheless."""
+        self._on_request.clear()
         for settlement in batch:
             subject = settlement.subject
             key = subject.key
@@ -464,6 +473,7 @@ class PartitionEngine:
         Nothing fires until a new fence is up (`fenced`) and the log is read up to it.
         """
         self.state = after(self.state, Fact.UNCERTAIN)
+        self._on_request.clear()
         for settlement in batch:
             # a version that is only written again, or otherwise, was never taken from the queue
             if isinstance(settlement.subject, Schedule) and settlement.outcome is not None:
