@@ -45,6 +45,8 @@ class _Open:
     """The newest record of the key that has been read since."""
     outcome: Outcome | None
     subject: Schedule | Rejected | None
+    acted_ms: int | None = None
+    """Of a hidden version that continues another: when an owner last wrote without knowing of it."""
 
     def cancels(self, version: int, due_ms: int) -> bool:
         """Whether this is the cancel of that occurrence of a version that stood at or before the offset."""
@@ -157,10 +159,10 @@ class PartitionEngine:
 
     def _stated(self, schedule: Schedule) -> None:
         self.accepted += 1
-        self._drop_hidden(schedule.key)
         if schedule.continues:
             self._continue(schedule)
         else:
+            self._drop_hidden(schedule.key)
             self.pending.put(schedule)
 
     def _continue(self, schedule: Schedule) -> None:
@@ -168,10 +170,13 @@ class PartitionEngine:
 
         What it goes on from may be compacted away: then it has to stand in the record itself.
         """
-        continued = continuing(schedule, self.pending.get(schedule.key))
+        key = schedule.key
+        acted_ms = next((fact.acted_ms for fact in self._open.get(key, ()) if fact.outcome is None), None)
+        self._drop_hidden(key)
+        continued = continuing(schedule, self.pending.get(key), acted_ms)
         self.pending.put(continued)
-        if continued is not schedule:
-            self._hide(schedule.key, schedule.offset)
+        if continued is not schedule or acted_ms is not None:
+            self._hide(key, schedule.offset, acted_ms)
 
     def _cancel(self, cancel: Cancel) -> None:
         key = cancel.key
@@ -203,10 +208,11 @@ class PartitionEngine:
             self._cancel_behind(successor, replaces, first)
         if newer is not None and newer > replaces:
             version = self.pending.get(key)
-            if version is not None and version.continues:
+            continues = version is not None and version.continues
+            if version is not None and continues:
                 # it was read before the firing that this successor tells of
                 self.pending.amend(continuing(version, successor))
-            self._hide(key, newer)
+            self._hide(key, newer, successor.timestamp_ms if continues else None)
         elif cancelled_at <= replaces:
             self.pending.put(successor)
         self._read_back(key)
@@ -249,9 +255,9 @@ class PartitionEngine:
             left = [f for f in facts if f.cause > replaces and not f.came_too_late(replaces, rewritten_due_ms)]
             self._keep(key, left)
 
-    def _hide(self, key: bytes, offset: int) -> None:
+    def _hide(self, key: bytes, offset: int, acted_ms: int | None = None) -> None:
         self._drop_hidden(key)
-        self._open[key].append(_Open(offset, offset, None, None))
+        self._open[key].append(_Open(offset, offset, None, None, acted_ms))
 
     def _drop_hidden(self, key: bytes) -> None:
         facts = self._open.get(key)

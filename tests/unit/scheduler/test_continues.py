@@ -127,6 +127,43 @@ def test_by_another_rule_it_is_due_as_it_says_but_not_again_at_an_instant_that_h
     assert partition.in_force().due_ms == NOON + 60 * SECOND
 
 
+def test_by_another_rule_an_instant_that_an_owner_has_only_written_again_is_not_lost() -> None:
+    """The owner was down when it was due; a malformed update came before the change."""
+    partition = Partition()
+    partition.state(b"old", NOON, NOON - SECOND, cron="0 * * * *", continues=False)
+    partition.append(b"bad", [(wire.EPOCH, b"soon")], NOON - SECOND)
+    partition.read()
+    batch = partition.owner.take(NOON + 60 * SECOND, 1)
+    assert [settlement.outcome for settlement in batch] == [Outcome.REJECTED]
+    for out in records(batch[0], PLACE):
+        if out.topic == PLACE.topic:
+            partition.append(out.value, out.headers, NOON + 60 * SECOND)
+    partition.owner.committed(batch)
+    partition.state(b"new", NOON, NOON + 60 * SECOND, cron="30 * * * *")
+    partition.read()
+
+    assert (partition.in_force().value, partition.in_force().due_ms) == (b"new", NOON)
+
+
+@pytest.mark.parametrize("taken_over", [True, False])
+def test_two_changes_of_the_rule_beside_one_firing_do_not_repeat_it(*, taken_over: bool) -> None:
+    partition = Partition()
+    partition.state(b"old", NOON, NOON - SECOND, cron="0 * * * *", continues=False)
+    partition.read()
+    batch = partition.owner.take(NOON, 1)
+    partition.state(b"new", NOON, NOON, cron="*/10 * * * *")  # stands before the successor, which does not know of it
+    for out in records(batch[0], PLACE):
+        if out.topic == PLACE.topic:
+            partition.append(out.value, out.headers, NOON)
+    partition.owner.committed(batch)
+    partition.state(b"newer", NOON, NOON, cron="*/15 * * * *")  # by a client that had not seen it fire
+    if taken_over:
+        partition.new_owner()
+    partition.read()
+
+    assert (partition.in_force().value, partition.in_force().due_ms) == (b"newer", NOON + 900 * SECOND)
+
+
 def test_a_pause_stays() -> None:
     partition = Partition()
     paused = wire.schedule_headers("t", due_ms=NOON, cron="@every 1s", paused=True)
