@@ -96,6 +96,9 @@ class PartitionEngine:
         it known what stands between the two."""
         self._waiting: dict[bytes, Schedule] = {}
         """Versions of such keys that are due."""
+        self._gone: dict[bytes, Schedule] = {}
+        """Recurring versions whose tombstone is written but not read yet: an update that stands before it in the log
+        continues them."""
         self._postponed: list[tuple[int, int, bytes]] = []
         """A heap of when to try again, offset, key: versions that are due and cannot be delivered yet."""
         self._on_request: set[int] = set()
@@ -117,6 +120,7 @@ class PartitionEngine:
             and key not in self.pending
             and key not in self._written
             and key not in self._open
+            and key not in self._gone
             and not self.paused  # the record that ends it is null as well
         )
 
@@ -173,7 +177,7 @@ class PartitionEngine:
         key = schedule.key
         acted_ms = next((fact.acted_ms for fact in self._open.get(key, ()) if fact.outcome is None), None)
         self._drop_hidden(key)
-        continued = continuing(schedule, self.pending.get(key), acted_ms)
+        continued = continuing(schedule, self.pending.get(key) or self._gone.get(key), acted_ms)
         self.pending.put(continued)
         if continued is not schedule or acted_ms is not None:
             self._hide(key, schedule.offset, acted_ms)
@@ -183,6 +187,7 @@ class PartitionEngine:
         self._drop_hidden(key)
         for fact in self._open.get(key, ()):
             fact.newest = cancel.offset
+        self._gone.pop(key, None)
         ended = self.pending.remove(key)
         if ended is not None:
             self._open[key].append(_Open(cancel.offset, cancel.offset, Outcome.CANCELLED, ended))
@@ -240,6 +245,8 @@ class PartitionEngine:
         self._said(key, replaces, None)
         if key in self._cancelled and self._cancelled[key][1] <= replaces:
             del self._cancelled[key]
+        if key in self._gone and self._gone[key].offset <= replaces:
+            del self._gone[key]
         newer = self.pending.offset_of(key)
         if newer is None:
             return
@@ -299,6 +306,7 @@ class PartitionEngine:
         self.pending = Pending()
         self._open.clear()
         self._waiting.clear()
+        self._gone.clear()
         self._postponed.clear()
         self._nameless.clear()
 
@@ -469,6 +477,8 @@ class PartitionEngine:
             if settlement.successor is not None:
                 self.pending.end(settlement.successor)
             elif isinstance(subject, Schedule):
+                if subject.rule is not None and self._version(key, subject.offset) is not None:
+                    self._gone[key] = subject
                 self.pending.end(subject)
             if key in self._open:
                 self._said(key, settlement.replaces, settlement.successor_due_ms)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler import wire
+from scheduler.engine.changes import Change, Verb
 from scheduler.engine.partition import PartitionEngine
 from scheduler.engine.settlement import Place, records
 from scheduler.schedule import Misfire, Outcome, Reason, Rejected
@@ -162,6 +163,30 @@ def test_two_changes_of_the_rule_beside_one_firing_do_not_repeat_it(*, taken_ove
     partition.read()
 
     assert (partition.in_force().value, partition.in_force().due_ms) == (b"newer", NOON + 900 * SECOND)
+
+
+@pytest.mark.parametrize("read", ["before the commit", "behind the commit", "by a new owner"])
+def test_a_change_that_stands_before_the_tombstone_of_a_cancel_on_request_repeats_nothing(read: str) -> None:
+    partition = Partition()
+    partition.state(b"old", NOON, NOON - SECOND, continues=False)
+    partition.read()
+    partition.fire(NOON)
+    partition.read()
+    cancelled = partition.owner.change(b"k", Change(Verb.CANCEL), NOON)
+    assert cancelled is not None
+    partition.state(b"new", NOON, NOON)  # its writer has not seen it fire
+    if read == "before the commit":
+        partition.read()
+    for out in records(cancelled, PLACE):
+        if out.topic == PLACE.topic:
+            partition.append(out.value, out.headers, NOON)
+    if read == "by a new owner":
+        partition.new_owner()
+    else:
+        partition.owner.committed([cancelled])
+    partition.read()
+
+    assert (partition.in_force().value, partition.in_force().due_ms) == (b"new", NOON + SECOND)
 
 
 def test_a_pause_stays() -> None:
