@@ -36,6 +36,8 @@ LATE_TARGET = "late"
 """A topic that is not always there."""
 MOST_WORK = 1000
 """Transactions until all is done."""
+MOST_HELD = 2
+"""Open transactions of clients: nobody reads on behind the first of them."""
 ZOMBIES = 3
 """Replicas that still get steps after others have taken over."""
 MALFORMED: tuple[list[Header], ...] = (
@@ -150,6 +152,7 @@ class World:
         return headers
 
     def _write(self, key: bytes, value: bytes | None, headers: list[Header], *, hold: bool) -> None:
+        hold = hold and len(self._held) < MOST_HELD
         transaction = Transaction(CLIENT) if hold else None
         entry = self.log.append(key, value, headers, self.now_ms, transaction)
         if transaction is not None:
