@@ -47,6 +47,8 @@ class _Open:
     subject: Schedule | Rejected | None
     acted_ms: int | None = None
     """Of a hidden version that continues another: when an owner last wrote without knowing of it."""
+    stated: Schedule | None = None
+    """Of a hidden version that continues another: what its own record says."""
 
     def cancels(self, version: int, due_ms: int) -> bool:
         """Whether this is the cancel of that occurrence of a version that stood at or before the offset."""
@@ -97,8 +99,8 @@ class PartitionEngine:
         self._waiting: dict[bytes, Schedule] = {}
         """Versions of such keys that are due."""
         self._gone: dict[bytes, Schedule] = {}
-        """Recurring versions whose tombstone is written but not read yet: an update that stands before it in the log
-        continues them."""
+        """Recurring or paused versions whose tombstone is written but not read yet: an update that stands before it
+        in the log may continue them."""
         self._postponed: list[tuple[int, int, bytes]] = []
         """A heap of when to try again, offset, key: versions that are due and cannot be delivered yet."""
         self._on_request: set[int] = set()
@@ -175,12 +177,13 @@ class PartitionEngine:
         What it goes on from may be compacted away: then it has to stand in the record itself.
         """
         key = schedule.key
-        acted_ms = next((fact.acted_ms for fact in self._open.get(key, ()) if fact.outcome is None), None)
+        hidden = self._hidden(key)
+        acted_ms = None if hidden is None else hidden.acted_ms
         self._drop_hidden(key)
         continued = continuing(schedule, self.pending.get(key) or self._gone.get(key), acted_ms)
         self.pending.put(continued)
         if continued is not schedule or acted_ms is not None:
-            self._hide(key, schedule.offset, acted_ms)
+            self._hide(key, schedule.offset, acted_ms, schedule)
 
     def _cancel(self, cancel: Cancel) -> None:
         key = cancel.key
@@ -212,15 +215,22 @@ class PartitionEngine:
         if cancelled_at > replaces:
             self._cancel_behind(successor, replaces, first)
         if newer is not None and newer > replaces:
-            version = self.pending.get(key)
-            continues = version is not None and version.continues
-            if version is not None and continues:
-                # it was read before the firing that this successor tells of
-                self.pending.amend(continuing(version, successor))
-            self._hide(key, newer, successor.timestamp_ms if continues else None)
+            self._hide_behind(key, newer, successor)
         elif cancelled_at <= replaces:
             self.pending.put(successor)
         self._read_back(key)
+
+    def _hide_behind(self, key: bytes, newer: int, successor: Schedule) -> None:
+        """A successor hides the version in force; one that continues was read before what the successor tells of."""
+        version = self.pending.get(key)
+        if version is None or not version.continues:
+            self._hide(key, newer)
+            return
+        hidden = self._hidden(key)
+        # from what it says itself: a pause that it has taken over may have ended since
+        stated = version if hidden is None or hidden.stated is None else hidden.stated
+        self.pending.amend(continuing(stated, successor))
+        self._hide(key, newer, successor.timestamp_ms, stated)
 
     def _cancel_behind(self, successor: Schedule, replaces: int, first: int) -> None:
         """A cancel came between a version and its successor: it holds, and is said behind the successor.
@@ -262,9 +272,12 @@ class PartitionEngine:
             left = [f for f in facts if f.cause > replaces and not f.came_too_late(replaces, rewritten_due_ms)]
             self._keep(key, left)
 
-    def _hide(self, key: bytes, offset: int, acted_ms: int | None = None) -> None:
+    def _hide(self, key: bytes, offset: int, acted_ms: int | None = None, stated: Schedule | None = None) -> None:
         self._drop_hidden(key)
-        self._open[key].append(_Open(offset, offset, None, None, acted_ms))
+        self._open[key].append(_Open(offset, offset, None, None, acted_ms, stated))
+
+    def _hidden(self, key: bytes) -> _Open | None:
+        return next((fact for fact in self._open.get(key, ()) if fact.outcome is None), None)
 
     def _drop_hidden(self, key: bytes) -> None:
         facts = self._open.get(key)
@@ -477,7 +490,7 @@ class PartitionEngine:
             if settlement.successor is not None:
                 self.pending.end(settlement.successor)
             elif isinstance(subject, Schedule):
-                if subject.rule is not None and self._version(key, subject.offset) is not None:
+                if (subject.rule is not None or subject.paused) and self._version(key, subject.offset) is not None:
                     self._gone[key] = subject
                 self.pending.end(subject)
             if key in self._open:

@@ -202,6 +202,34 @@ def test_a_pause_stays() -> None:
     assert partition.fired == []
 
 
+@pytest.mark.parametrize("read", ["before the commit", "behind the commit", "by a new owner"])
+@pytest.mark.parametrize(("verb", "paused"), [(Verb.RESUME, False), (Verb.PAUSE, True), (Verb.CANCEL, True)])
+def test_of_a_pause_it_has_what_an_operator_asked_for_who_did_not_know_of_it(
+    read: str, verb: Verb, *, paused: bool
+) -> None:
+    """A cancel ended the version before it, which had been paused."""
+    partition = Partition()
+    partition.append(
+        b"old", wire.schedule_headers("t", due_ms=NOON, cron="@every 1s", paused=verb is not Verb.PAUSE), NOON
+    )
+    partition.read()
+    asked = partition.owner.change(b"k", Change(verb), NOON - 1)
+    assert asked is not None
+    partition.state(b"new", NOON, NOON - 1, cron="@every 2s")
+    if read == "before the commit":
+        partition.read()
+    for out in records(asked, PLACE):
+        if out.topic == PLACE.topic:
+            partition.append(out.value, out.headers, NOON - 1)
+    if read == "by a new owner":
+        partition.new_owner()
+    else:
+        partition.owner.committed([asked])
+    partition.read()
+
+    assert (partition.in_force().value, partition.in_force().paused) == (b"new", paused)
+
+
 def test_where_nothing_is_in_force_it_is_due_as_it_says() -> None:
     partition = Partition()
     partition.state(b"new", NOON, NOON - 1)
