@@ -43,12 +43,14 @@ class Taste(NamedTuple):
     """How often a target is one that is not always there."""
     hold: float
     """How often a client leaves its transaction open."""
+    large: float
+    """How often a schedule is too large for its target."""
 
 
 def taste(dice: Dice) -> Taste:
-    return Taste(
-        (b"a", b"b", b"c", b"d")[: dice.choice((1, 2, 3, 4))], dice.choice((0, 0.1, 0.8)), dice.choice((0, 0.1, 0.3))
-    )
+    """What the walk is inclined to that these dice give."""
+    keys = (b"a", b"b", b"c", b"d")[: dice.choice((1, 2, 3, 4))]
+    return Taste(keys, dice.choice((0, 0.1, 0.8)), dice.choice((0, 0.1, 0.3)), dice.choice((0, 0, 0.1, 0.4)))
 
 
 def _back(dice: Dice) -> int:
@@ -63,6 +65,7 @@ def _schedule(dice: Dice, taste: Taste) -> list[Step]:
         "target": _target(dice, taste),
         "misfire": dice.choice(ONE_SHOT_MISFIRES),
         "paused": dice.random() < 0.05,
+        "large": dice.random() < taste.large,
         "hold": dice.random() < taste.hold,
     }
     return [Step("schedule", arguments)]
@@ -85,6 +88,7 @@ def _recur(dice: Dice, taste: Taste) -> list[Step]:
         "target": _target(dice, taste),
         "misfire": misfire,
         "paused": dice.random() < 0.05,
+        "large": dice.random() < taste.large,
         "hold": dice.random() < taste.hold,
     }
     return [Step("recur", arguments)]

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Header = tuple[str, bytes | None]
 
+LARGE: Header = ("large", b"")
+"""Of a record that is too large for a target."""
 COMPACTION_LAG_MS = 600_000
 """`min.compaction.lag.ms` of a schedules topic."""
 DELETE_RETENTION_MS = 3_600_000
@@ -77,10 +79,11 @@ class Entry:
 
 
 class Log:
-    """One partition."""
+    """One partition; one that is strict refuses what is too large for it."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, strict: bool = False) -> None:
         self.name = name
+        self._strict = strict
         self.entries: list[Entry] = []
         """What is left of it."""
         self.archive: list[Entry] = []
@@ -106,6 +109,9 @@ class Log:
                 transaction.unmarked.append(self)
                 self._open[transaction] = entry.offset
         return entry
+
+    def refuses(self, headers: list[Header]) -> bool:
+        return self._strict and LARGE in headers
 
     def mark(self, transaction: Transaction) -> None:
         """The marker, which takes an offset."""

@@ -138,7 +138,7 @@ class _UpdateDropped(PartitionEngine):
 
 
 class _HiddenStaysHidden(PartitionEngine):
-    def _hide(self, key, offset, acted_ms=None):  # noqa: ARG002
+    def _hide(self, key, offset, acted_ms=None, stated=None):  # noqa: ARG002
         self._drop_hidden(key)
 
 

@@ -69,6 +69,8 @@ class Reference:
         """Where records of owners stand that took effect."""
         self.of_clients: dict[bytes, list[Entry]] = {}
         """Schedules and cancels, without what is malformed."""
+        self._stated: dict[bytes, Standing] = {}
+        """What versions that continue another say themselves."""
         self._ends: dict[bytes, list[tuple[int, int]]] = {}
         """Tombstones of owners: where each stands, and what it replaces."""
         self.cancelled: list[Cancelled] = []
@@ -126,6 +128,7 @@ class Reference:
                 if now is not None:
                     self.cancelled.append(Cancelled(entry.offset, now))
             elif version.continues:
+                self._stated[key] = version
                 version = carried_on(version, now)
             self._stands(key, entry.offset, version)
             return
@@ -136,7 +139,7 @@ class Reference:
             self._stands(key, entry.offset, version)
         elif now is not None and now.continues and version is not None:
             # it was written without knowing of the one in force, which goes on where it stands
-            self._put(key, entry.offset, carried_on(now, version))
+            self._put(key, entry.offset, carried_on(self._stated[key], version))
 
     def _stands(self, key: bytes, offset: int, version: Standing | None) -> None:
         self._newest[key] = offset

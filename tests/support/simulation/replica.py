@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from scheduler.engine.changes import Change, NotPendingError
 from scheduler.engine.life import State as Life
 from scheduler.engine.occurrence import oldest
-from scheduler.engine.settlement import Place, Settlement, records, undeliverable
+from scheduler.engine.settlement import Place, Settlement, records, refused, undeliverable
 from scheduler.schedule import Outcome, Reason, Schedule
 from tests.support.simulation.broker import (
     Coordinator,
@@ -83,6 +83,8 @@ class Replica:
         self._outs: list[Out] = []
         self._transaction: Transaction | None = None
         self._begun = False
+        self._refused: set[tuple[bytes, int]] = set()
+        """What was refused when it stood alone: key, and what it replaces."""
         if self.mutation is Mutation.MARK_BEFORE_FENCE:
             self._mark = world.log.end
 
@@ -217,6 +219,9 @@ class Replica:
         subject = settlement.subject
         if settlement.outcome is not Outcome.FIRED or not isinstance(subject, Schedule):
             return settlement
+        if (subject.key, settlement.replaces) in self._refused:
+            topics = frozenset((subject.target_topic,))
+            return refused(settlement, Reason.TOO_LARGE, "it is too large", topics, PLACE)
         if subject.target_topic in self.world.targets:
             return settlement
         given_up_ms = max(subject.due_ms, subject.timestamp_ms, self._running_since_ms) + TARGET_GRACE_MS
@@ -239,6 +244,9 @@ class Replica:
                 self._begun = True
             for out in self._outs[:count]:
                 log = self.world.logs[out.topic]
+                if log.refuses(out.headers):
+                    self._take_blame()
+                    return
                 self.coordinator.produce(self._epoch, transaction, log, out.key, out.value, out.headers, self.now_ms())
                 if self.mutation is Mutation.TWO_TRANSACTIONS and out.topic != PLACE.topic:
                     self._commit_in_between(transaction)
@@ -321,6 +329,13 @@ class Replica:
                 self.coordinator.write_marker(0)
             else:
                 return
+
+    def _take_blame(self) -> None:
+        """A record is refused: the one at fault is known where it stands alone."""
+        if len(self._batch) == 1:
+            (settlement,) = self._batch
+            self._refused.add((settlement.subject.key or b"", settlement.replaces))
+        self.stumble()
 
     def stumble(self) -> None:
         """The transaction fails before its end is asked for, as when a record is refused; the next one is smaller."""

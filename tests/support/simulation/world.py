@@ -13,6 +13,7 @@ from scheduler.engine.partition import PartitionEngine
 from scheduler.recurrence import parse_rule
 from tests.support.simulation.broker import (
     DELETE_RETENTION_MS,
+    LARGE,
     Coordinator,
     Entry,
     FencedError,
@@ -64,8 +65,11 @@ class World:
         self.since_delta = since_delta
         self.now_ms = START_MS
         self.log = Log(PLACE.topic)
-        names = ("target", LATE_TARGET, PLACE.history_topic, PLACE.dead_letter_topic)
-        self.logs = {PLACE.topic: self.log, **{name: Log(name) for name in names}}
+        self.logs = {PLACE.topic: self.log}
+        for name in ("target", LATE_TARGET):
+            self.logs[name] = Log(name, strict=True)
+        for name in (PLACE.history_topic, PLACE.dead_letter_topic):
+            self.logs[name] = Log(name)
         self.targets = {"target", LATE_TARGET}
         self.coordinator = Coordinator()
         self.flying: list[tuple[Coordinator, int]] = []
@@ -98,10 +102,10 @@ class World:
     # -- clients -------------------------------------------------------------------------------------
 
     def schedule(
-        self, key: bytes, delay_ms: int, *, target: str, misfire: str | None, paused: bool, hold: bool
+        self, key: bytes, delay_ms: int, *, target: str, misfire: str | None, paused: bool, large: bool, hold: bool
     ) -> None:
         """Write a one-shot schedule; `hold` leaves the client's transaction open."""
-        headers = self._headers(target, misfire, paused=paused)
+        headers = [*([LARGE] if large else []), *self._headers(target, misfire, paused=paused)]
         self._write(key, self._payload(), [*headers, ("scheduler-epoch", _epoch(self.now_ms + delay_ms))], hold=hold)
 
     def delay(self, key: bytes, seconds: int) -> None:
@@ -111,10 +115,20 @@ class World:
         self._write(key, self._payload(), headers, hold=False)
 
     def recur(
-        self, key: bytes, delay_ms: int, rule: str, *, target: str, misfire: str | None, paused: bool, hold: bool
+        self,
+        key: bytes,
+        delay_ms: int,
+        rule: str,
+        *,
+        target: str,
+        misfire: str | None,
+        paused: bool,
+        large: bool,
+        hold: bool,
     ) -> None:
         """Write a recurring schedule."""
-        headers = [*self._headers(target, misfire, paused=paused), ("scheduler-cron", rule.encode())]
+        headers = [*([LARGE] if large else []), *self._headers(target, misfire, paused=paused)]
+        headers.append(("scheduler-cron", rule.encode()))
         self._write(key, self._payload(), [*headers, ("scheduler-epoch", _epoch(self.now_ms + delay_ms))], hold=hold)
 
     def cancel(self, key: bytes, *, hold: bool) -> None:
@@ -279,6 +293,9 @@ class World:
             there = version.target in self.targets and (version.target != LATE_TARGET or self._made_ms <= looked_ms)
             if version.due_ms <= now_ms and there and not version.paused and not self._jumped:
                 raise BrokenError(f"an owner at rest has something due: {version}")
+        shown = {version.key for version in self.assigned.engine.page(-1, MOST_WORK)}
+        if shown != set(reference.in_force):
+            raise BrokenError(f"an owner at rest shows {sorted(shown)}, not {sorted(reference.in_force)}")
 
     def compact(self) -> None:
         """The cleaner runs; a walk is not fair to owners, so it leaves what an owner that gets its time would not need.
