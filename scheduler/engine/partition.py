@@ -174,16 +174,14 @@ class PartitionEngine:
     def _continue(self, schedule: Schedule) -> None:
         """A version goes on where the one that it replaces stands, not where its writer saw that one stand.
 
-        What it goes on from may be compacted away: then it has to stand in the record itself.
+        What it goes on from may be compacted away, also while a new owner reads: that one would take it for the
+        continuation of an older version, and fire again what has fired. So it is always written again as it stands.
         """
         key = schedule.key
         hidden = self._hidden(key)
         acted_ms = None if hidden is None else hidden.acted_ms
-        self._drop_hidden(key)
-        continued = continuing(schedule, self.pending.get(key) or self._gone.get(key), acted_ms)
-        self.pending.put(continued)
-        if continued is not schedule or acted_ms is not None:
-            self._hide(key, schedule.offset, acted_ms, schedule)
+        self.pending.put(continuing(schedule, self.pending.get(key) or self._gone.get(key), acted_ms))
+        self._hide(key, schedule.offset, acted_ms, schedule)
 
     def _cancel(self, cancel: Cancel) -> None:
         key = cancel.key

@@ -351,7 +351,7 @@ class World:
                 unsaid.add(version.key)
         for key, entry in reference.last.items():
             alone, now = Reference([entry]).now(key), reference.now(key)
-            if (alone and alone.content) != (now and now.content):
+            if (alone and alone.content) != (now and now.content) or (alone and alone.continues):
                 unsaid.add(key)
         return {key for key in unsaid if key is not None}
 

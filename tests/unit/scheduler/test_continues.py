@@ -92,6 +92,24 @@ def test_what_fired_since_the_client_looked_does_not_fire_again(*, read_before_t
     assert wire.CONTINUES not in dict(headers)
 
 
+def test_the_cleaner_may_take_away_what_it_goes_on_from_while_a_new_owner_reads() -> None:
+    partition = Partition()
+    partition.state(b"old", NOON, NOON - SECOND, continues=False)
+    partition.read()
+    partition.fire(NOON)
+    partition.read()
+    partition.state(b"new", NOON + SECOND, NOON)  # as its writer saw it: there is nothing to correct
+    partition.read()
+    partition.fire(NOON)
+
+    reader = PartitionEngine()
+    for offset in (0, 3):  # what stood between was hidden by the newest record, and is gone
+        value, headers, now_ms = partition.log[offset]
+        reader.record(b"k", value, headers, timestamp_ms=now_ms, offset=offset)
+    (found,) = reader.pending
+    assert (found.value, found.due_ms) == (b"new", NOON + SECOND)
+
+
 def test_what_has_not_fired_yet_is_not_lost() -> None:
     """The scheduler was down for three periods, and the update comes first."""
     partition = Partition()
