@@ -3,6 +3,9 @@
 PYTHON ?= python3
 BROKER ?= embedded
 UPGRADE ?=
+SEEDS ?= 10000
+SEED ?=
+MUTATIONS ?=
 BENCH ?=
 
 BIN := .venv/bin
@@ -12,7 +15,7 @@ LOCK = $(UV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-
 	--no-emit-index-url --custom-compile-command "make lock" $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-unit lint format kafka topics up down bench bench-workers bench-endurance lock clean
+.PHONY: help install demo test test-unit simulate lint format kafka topics up down bench bench-workers bench-endurance lock clean
 
 help: ## Print this list.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -27,6 +30,9 @@ test: $(INSTALLED) ## Run every test; the last line names the Kafka that they ra
 
 test-unit: $(INSTALLED) ## Run the tests that need no Kafka.
 	@$(BIN)/pytest tests/unit tests/simulation
+
+simulate: $(INSTALLED) ## Judge simulated worlds: SEEDS=10000, SEED=123 tells the course of one, MUTATIONS=1 adds defects.
+	@$(BIN)/python -m tests.support.simulation $(if $(MUTATIONS),--mutations,$(if $(SEED),--seed $(SEED),--seeds $(SEEDS)))
 
 lint: $(INSTALLED) ## Check style, types and the architecture.
 	@$(BIN)/ruff check .

@@ -54,22 +54,25 @@ def rewritten(version: Schedule, change: Change, now_ms: int) -> Schedule:
     return wire.restated(version, due_ms=due_ms, rule=rule)
 
 
-def continuing(version: Schedule, base: Schedule | None) -> Schedule:
+def continuing(version: Schedule, base: Schedule | None, acted_ms: int | None = None) -> Schedule:
     """The version as it goes on from the one that it replaces; the same object where that changes nothing.
 
     By the same rule, shifted otherwise or not, it is due at the occurrence at which that one is: what has
     fired does not fire again, what has not is not lost.
-    By another rule it is due as it says, but not at or before the instant at which that one fired last.
+    By another rule it is due as it says, but not again at an instant that has fired: one that had come when an
+    owner last wrote (`acted_ms`, where that one is not an owner's record itself) and for which that one waits no more.
     """
     if base is None:
         return version
     due_ms, rule = version.due_ms, version.rule
     if rule is None:
         return version
+    if base.replaces is not None:
+        acted_ms = base.timestamp_ms
     if base.rule is not None and (base.rule.text, base.rule.timezone) == (rule.text, rule.timezone):
         due_ms = base.due_ms - base.rule.shift_ms + rule.shift_ms
-    elif base.replaces is not None and due_ms <= base.timestamp_ms:
-        following_ms = rule.next_after(base.timestamp_ms, due_ms)
+    elif acted_ms is not None and due_ms <= acted_ms and due_ms < base.due_ms:
+        following_ms = rule.next_after(acted_ms, due_ms)
         due_ms = due_ms if following_ms is None else following_ms
     paused = version.paused or base.paused
     if (due_ms, paused) == (version.due_ms, version.paused):

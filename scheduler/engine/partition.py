@@ -45,6 +45,10 @@ class _Open:
     """The newest record of the key that has been read since."""
     outcome: Outcome | None
     subject: Schedule | Rejected | None
+    acted_ms: int | None = None
+    """Of a hidden version that continues another: when an owner last wrote without knowing of it."""
+    stated: Schedule | None = None
+    """Of a hidden version that continues another: what its own record says."""
 
     def cancels(self, version: int, due_ms: int) -> bool:
         """Whether this is the cancel of that occurrence of a version that stood at or before the offset."""
@@ -94,8 +98,13 @@ class PartitionEngine:
         it known what stands between the two."""
         self._waiting: dict[bytes, Schedule] = {}
         """Versions of such keys that are due."""
+        self._gone: dict[bytes, Schedule] = {}
+        """Recurring or paused versions whose tombstone is written but not read yet: an update that stands before it
+        in the log may continue them."""
         self._postponed: list[tuple[int, int, bytes]] = []
         """A heap of when to try again, offset, key: versions that are due and cannot be delivered yet."""
+        self._on_request: set[int] = set()
+        """Offsets of versions that the batch under way ends or fires because that was asked for."""
         self.paused = False
         """Whether a record of `PAUSE_KEY` holds the whole partition."""
         self._end = -1
@@ -113,6 +122,7 @@ class PartitionEngine:
             and key not in self.pending
             and key not in self._written
             and key not in self._open
+            and key not in self._gone
             and not self.paused  # the record that ends it is null as well
         )
 
@@ -155,27 +165,30 @@ class PartitionEngine:
 
     def _stated(self, schedule: Schedule) -> None:
         self.accepted += 1
-        self._drop_hidden(schedule.key)
         if schedule.continues:
             self._continue(schedule)
         else:
+            self._drop_hidden(schedule.key)
             self.pending.put(schedule)
 
     def _continue(self, schedule: Schedule) -> None:
         """A version goes on where the one that it replaces stands, not where its writer saw that one stand.
 
-        What it goes on from may be compacted away: then it has to stand in the record itself.
+        What it goes on from may be compacted away, also while a new owner reads: that one would take it for the
+        continuation of an older version, and fire again what has fired. So it is always written again as it stands.
         """
-        continued = continuing(schedule, self.pending.get(schedule.key))
-        self.pending.put(continued)
-        if continued is not schedule:
-            self._hide(schedule.key, schedule.offset)
+        key = schedule.key
+        hidden = self._hidden(key)
+        acted_ms = None if hidden is None else hidden.acted_ms
+        self.pending.put(continuing(schedule, self.pending.get(key) or self._gone.get(key), acted_ms))
+        self._hide(key, schedule.offset, acted_ms, schedule)
 
     def _cancel(self, cancel: Cancel) -> None:
         key = cancel.key
         self._drop_hidden(key)
         for fact in self._open.get(key, ()):
             fact.newest = cancel.offset
+        self._gone.pop(key, None)
         ended = self.pending.remove(key)
         if ended is not None:
             self._open[key].append(_Open(cancel.offset, cancel.offset, Outcome.CANCELLED, ended))
@@ -200,14 +213,22 @@ class PartitionEngine:
         if cancelled_at > replaces:
             self._cancel_behind(successor, replaces, first)
         if newer is not None and newer > replaces:
-            version = self.pending.get(key)
-            if version is not None and version.continues:
-                # it was read before the firing that this successor tells of
-                self.pending.amend(continuing(version, successor))
-            self._hide(key, newer)
+            self._hide_behind(key, newer, successor)
         elif cancelled_at <= replaces:
             self.pending.put(successor)
         self._read_back(key)
+
+    def _hide_behind(self, key: bytes, newer: int, successor: Schedule) -> None:
+        """A successor hides the version in force; one that continues was read before what the successor tells of."""
+        version = self.pending.get(key)
+        if version is None or not version.continues:
+            self._hide(key, newer)
+            return
+        hidden = self._hidden(key)
+        # from what it says itself: a pause that it has taken over may have ended since
+        stated = version if hidden is None or hidden.stated is None else hidden.stated
+        self.pending.amend(continuing(stated, successor))
+        self._hide(key, newer, successor.timestamp_ms, stated)
 
     def _cancel_behind(self, successor: Schedule, replaces: int, first: int) -> None:
         """A cancel came between a version and its successor: it holds, and is said behind the successor.
@@ -232,6 +253,8 @@ class PartitionEngine:
         self._said(key, replaces, None)
         if key in self._cancelled and self._cancelled[key][1] <= replaces:
             del self._cancelled[key]
+        if key in self._gone and self._gone[key].offset <= replaces:
+            del self._gone[key]
         newer = self.pending.offset_of(key)
         if newer is None:
             return
@@ -247,9 +270,12 @@ class PartitionEngine:
             left = [f for f in facts if f.cause > replaces and not f.came_too_late(replaces, rewritten_due_ms)]
             self._keep(key, left)
 
-    def _hide(self, key: bytes, offset: int) -> None:
+    def _hide(self, key: bytes, offset: int, acted_ms: int | None = None, stated: Schedule | None = None) -> None:
         self._drop_hidden(key)
-        self._open[key].append(_Open(offset, offset, None, None))
+        self._open[key].append(_Open(offset, offset, None, None, acted_ms, stated))
+
+    def _hidden(self, key: bytes) -> _Open | None:
+        return next((fact for fact in self._open.get(key, ()) if fact.outcome is None), None)
 
     def _drop_hidden(self, key: bytes) -> None:
         facts = self._open.get(key)
@@ -291,6 +317,7 @@ class PartitionEngine:
         self.pending = Pending()
         self._open.clear()
         self._waiting.clear()
+        self._gone.clear()
         self._postponed.clear()
         self._nameless.clear()
 
@@ -325,7 +352,7 @@ class PartitionEngine:
         while self._postponed and self._postponed[0][0] <= now_ms:
             _, offset, key = heappop(self._postponed)
             version = self._version(key, offset)
-            if version is not None:
+            if version is not None and offset not in self._on_request:
                 self.pending.give_back(version)
         while len(batch) < limit and not self.paused:
             schedule = self.pending.take_due(now_ms)
@@ -378,6 +405,7 @@ class PartitionEngine:
         subject = settlement.subject
         if isinstance(subject, Schedule):
             self._written.discard(subject.key)
+            self._on_request.discard(subject.offset)
             heappush(self._postponed, (until_ms, subject.offset, subject.key))
 
     @property
@@ -403,7 +431,7 @@ class PartitionEngine:
         if version is None:
             raise NotPendingError
         if change.verb is Verb.CANCEL:
-            self.pending.take(version)
+            self._take_on_request(version)
             lateness_ms = max(0, now_ms - version.due_ms)
             return Settlement(version, Outcome.CANCELLED, version.due_ms, lateness_ms, version.offset, None)
         if change.verb is Verb.FIRE:
@@ -415,7 +443,7 @@ class PartitionEngine:
     def _fire_now(self, version: Schedule, now_ms: int) -> Settlement | None:
         if version.replaces is not None and 0 <= version.timestamp_ms - now_ms < SAME_INSTANT_MS:
             return None  # it may have been fired by request in this very millisecond: the fire id would be the same
-        self.pending.take(version)
+        self._take_on_request(version)
         if version.due_ms <= now_ms:
             settlement = _due(version, now_ms, 0)
             settlement.outcome = Outcome.FIRED
@@ -426,6 +454,11 @@ class PartitionEngine:
         if settlement.successor is not None:
             self._written.add(version.key)
         return settlement
+
+    def _take_on_request(self, version: Schedule) -> None:
+        """Take a version from the queue, into which none that is postponed comes back beside this."""
+        self.pending.take(version)
+        self._on_request.add(version.offset)
 
     def is_read_back(self, key: bytes) -> bool:
         """Whether all that was written about the key is read."""
@@ -443,6 +476,7 @@ class PartitionEngine:
 
     def committed(self, batch: Iterable[Settlement]) -> None:
         """The batch stands in the log, all of it; what was read since it was taken holds nevertheless."""
+        self._on_request.clear()
         for settlement in batch:
             subject = settlement.subject
             key = subject.key
@@ -454,6 +488,8 @@ class PartitionEngine:
             if settlement.successor is not None:
                 self.pending.end(settlement.successor)
             elif isinstance(subject, Schedule):
+                if (subject.rule is not None or subject.paused) and self._version(key, subject.offset) is not None:
+                    self._gone[key] = subject
                 self.pending.end(subject)
             if key in self._open:
                 self._said(key, settlement.replaces, settlement.successor_due_ms)
@@ -464,6 +500,7 @@ class PartitionEngine:
         Nothing fires until a new fence is up (`fenced`) and the log is read up to it.
         """
         self.state = after(self.state, Fact.UNCERTAIN)
+        self._on_request.clear()
         for settlement in batch:
             # a version that is only written again, or otherwise, was never taken from the queue
             if isinstance(settlement.subject, Schedule) and settlement.outcome is not None:

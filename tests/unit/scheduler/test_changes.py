@@ -257,6 +257,35 @@ def test_what_is_postponed_and_fired_on_request_fires_once(partition):
     assert partition.fire(HOUR) == []
 
 
+@pytest.mark.parametrize("cron", [None, "@every 1h"])
+@pytest.mark.parametrize(("verb", "outcome"), [(Verb.CANCEL, "cancelled"), (Verb.FIRE, "fired")])
+def test_what_is_asked_of_a_postponed_schedule_when_it_is_tried_again_is_all_that_happens(
+    partition, verb, outcome, cron
+):
+    partition.schedule(in_ms=0, cron=cron)
+    partition.now_ms += HOUR
+    (settlement,) = partition.engine.take(partition.now_ms, 100)
+    partition.engine.postpone(settlement, partition.now_ms + 500)
+    partition.now_ms += 500
+
+    asked = partition.engine.change(b"k", Change(verb), partition.now_ms)
+    partition.commit([asked, *partition.engine.take(partition.now_ms, 100)])  # as an owner does: one transaction
+
+    assert partition.history == [(outcome, b"k")]
+
+
+def test_a_request_in_doubt_leaves_a_postponed_schedule_where_it_was(partition):
+    partition.schedule(in_ms=0)
+    (settlement,) = partition.engine.take(partition.now_ms, 100)
+    partition.engine.postpone(settlement, partition.now_ms + 500)
+    asked = partition.engine.change(b"k", Change(Verb.CANCEL), partition.now_ms)
+    partition.engine.uncertain([asked])
+    partition.engine.reached_end(partition.end)
+    partition.engine.fenced(partition.end)
+
+    assert partition.fire(500) == [(b"k", Outcome.FIRED)]
+
+
 def test_a_postponed_recurring_schedule_is_not_taken_for_written(partition):
     partition.schedule(cron="@every 1h")
     partition.now_ms += HOUR

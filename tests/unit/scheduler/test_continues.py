@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler import wire
+from scheduler.engine.changes import Change, Verb
 from scheduler.engine.partition import PartitionEngine
 from scheduler.engine.settlement import Place, records
 from scheduler.schedule import Misfire, Outcome, Reason, Rejected
@@ -91,6 +92,24 @@ def test_what_fired_since_the_client_looked_does_not_fire_again(*, read_before_t
     assert wire.CONTINUES not in dict(headers)
 
 
+def test_the_cleaner_may_take_away_what_it_goes_on_from_while_a_new_owner_reads() -> None:
+    partition = Partition()
+    partition.state(b"old", NOON, NOON - SECOND, continues=False)
+    partition.read()
+    partition.fire(NOON)
+    partition.read()
+    partition.state(b"new", NOON + SECOND, NOON)  # as its writer saw it: there is nothing to correct
+    partition.read()
+    partition.fire(NOON)
+
+    reader = PartitionEngine()
+    for offset in (0, 3):  # what stood between was hidden by the newest record, and is gone
+        value, headers, now_ms = partition.log[offset]
+        reader.record(b"k", value, headers, timestamp_ms=now_ms, offset=offset)
+    (found,) = reader.pending
+    assert (found.value, found.due_ms) == (b"new", NOON + SECOND)
+
+
 def test_what_has_not_fired_yet_is_not_lost() -> None:
     """The scheduler was down for three periods, and the update comes first."""
     partition = Partition()
@@ -127,6 +146,67 @@ def test_by_another_rule_it_is_due_as_it_says_but_not_again_at_an_instant_that_h
     assert partition.in_force().due_ms == NOON + 60 * SECOND
 
 
+def test_by_another_rule_an_instant_that_an_owner_has_only_written_again_is_not_lost() -> None:
+    """The owner was down when it was due; a malformed update came before the change."""
+    partition = Partition()
+    partition.state(b"old", NOON, NOON - SECOND, cron="0 * * * *", continues=False)
+    partition.append(b"bad", [(wire.EPOCH, b"soon")], NOON - SECOND)
+    partition.read()
+    batch = partition.owner.take(NOON + 60 * SECOND, 1)
+    assert [settlement.outcome for settlement in batch] == [Outcome.REJECTED]
+    for out in records(batch[0], PLACE):
+        if out.topic == PLACE.topic:
+            partition.append(out.value, out.headers, NOON + 60 * SECOND)
+    partition.owner.committed(batch)
+    partition.state(b"new", NOON, NOON + 60 * SECOND, cron="30 * * * *")
+    partition.read()
+
+    assert (partition.in_force().value, partition.in_force().due_ms) == (b"new", NOON)
+
+
+@pytest.mark.parametrize("taken_over", [True, False])
+def test_two_changes_of_the_rule_beside_one_firing_do_not_repeat_it(*, taken_over: bool) -> None:
+    partition = Partition()
+    partition.state(b"old", NOON, NOON - SECOND, cron="0 * * * *", continues=False)
+    partition.read()
+    batch = partition.owner.take(NOON, 1)
+    partition.state(b"new", NOON, NOON, cron="*/10 * * * *")  # stands before the successor, which does not know of it
+    for out in records(batch[0], PLACE):
+        if out.topic == PLACE.topic:
+            partition.append(out.value, out.headers, NOON)
+    partition.owner.committed(batch)
+    partition.state(b"newer", NOON, NOON, cron="*/15 * * * *")  # by a client that had not seen it fire
+    if taken_over:
+        partition.new_owner()
+    partition.read()
+
+    assert (partition.in_force().value, partition.in_force().due_ms) == (b"newer", NOON + 900 * SECOND)
+
+
+@pytest.mark.parametrize("read", ["before the commit", "behind the commit", "by a new owner"])
+def test_a_change_that_stands_before_the_tombstone_of_a_cancel_on_request_repeats_nothing(read: str) -> None:
+    partition = Partition()
+    partition.state(b"old", NOON, NOON - SECOND, continues=False)
+    partition.read()
+    partition.fire(NOON)
+    partition.read()
+    cancelled = partition.owner.change(b"k", Change(Verb.CANCEL), NOON)
+    assert cancelled is not None
+    partition.state(b"new", NOON, NOON)  # its writer has not seen it fire
+    if read == "before the commit":
+        partition.read()
+    for out in records(cancelled, PLACE):
+        if out.topic == PLACE.topic:
+            partition.append(out.value, out.headers, NOON)
+    if read == "by a new owner":
+        partition.new_owner()
+    else:
+        partition.owner.committed([cancelled])
+    partition.read()
+
+    assert (partition.in_force().value, partition.in_force().due_ms) == (b"new", NOON + SECOND)
+
+
 def test_a_pause_stays() -> None:
     partition = Partition()
     paused = wire.schedule_headers("t", due_ms=NOON, cron="@every 1s", paused=True)
@@ -138,6 +218,34 @@ def test_a_pause_stays() -> None:
     partition.fire(NOON)
     assert dict(partition.log[-1][1])[wire.PAUSED] == b"true"
     assert partition.fired == []
+
+
+@pytest.mark.parametrize("read", ["before the commit", "behind the commit", "by a new owner"])
+@pytest.mark.parametrize(("verb", "paused"), [(Verb.RESUME, False), (Verb.PAUSE, True), (Verb.CANCEL, True)])
+def test_of_a_pause_it_has_what_an_operator_asked_for_who_did_not_know_of_it(
+    read: str, verb: Verb, *, paused: bool
+) -> None:
+    """A cancel ended the version before it, which had been paused."""
+    partition = Partition()
+    partition.append(
+        b"old", wire.schedule_headers("t", due_ms=NOON, cron="@every 1s", paused=verb is not Verb.PAUSE), NOON
+    )
+    partition.read()
+    asked = partition.owner.change(b"k", Change(verb), NOON - 1)
+    assert asked is not None
+    partition.state(b"new", NOON, NOON - 1, cron="@every 2s")
+    if read == "before the commit":
+        partition.read()
+    for out in records(asked, PLACE):
+        if out.topic == PLACE.topic:
+            partition.append(out.value, out.headers, NOON - 1)
+    if read == "by a new owner":
+        partition.new_owner()
+    else:
+        partition.owner.committed([asked])
+    partition.read()
+
+    assert (partition.in_force().value, partition.in_force().paused) == (b"new", paused)
 
 
 def test_where_nothing_is_in_force_it_is_due_as_it_says() -> None:

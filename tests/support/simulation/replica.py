@@ -1,0 +1,383 @@
+"""A replica that owns the partition, or believes so: the engine with a reader and a transactional writer around it.
+
+What the shell does in one call is several steps here, so that anything can happen in between: a batch is taken, its
+records are written some at a time, its end is asked for and answered, or not answered, or answered late. A replica
+that nobody gives a step is frozen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from scheduler.engine.changes import Change, NotPendingError
+from scheduler.engine.life import State as Life
+from scheduler.engine.occurrence import oldest
+from scheduler.engine.settlement import Place, Settlement, records, refused, undeliverable
+from scheduler.schedule import Outcome, Reason, Schedule
+from tests.support.simulation.broker import (
+    Coordinator,
+    Entry,
+    FencedError,
+    InvalidStateError,
+    NotYetError,
+    State,
+    Transaction,
+)
+from tests.support.simulation.mutations import Mutation, mutated
+
+if TYPE_CHECKING:
+    from scheduler.engine.settlement import Out
+    from tests.support.simulation.world import World
+
+PLACE = Place("schedules", 0, "history", "dead-letters")
+TARGET_GRACE_MS = 30_000
+RETRY_MS = 500
+
+
+class Fencing(StrEnum):
+    """What a replica has to do before it may fire."""
+
+    ASK = "ask whether it is the owner"
+    INIT = "fence"
+    MARK = "ask for the high watermark"
+    DONE = "nothing"
+
+
+@dataclass
+class Circumstances:
+    """Of one transaction: what the judge has to know."""
+
+    replica: str
+    now_ms: int
+    since_delta: int | None
+    read_to: int
+    """The last record that was applied before the batch was taken."""
+    asked: dict[bytes, Change] = field(default_factory=dict)
+    given_up: set[bytes] = field(default_factory=set)
+    """Schedules whose target was not there, when their grace was over."""
+
+
+class Replica:
+    """Steps of one replica; those that make no sense at the moment do nothing."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.world = world
+        self.name = name
+        self.mutation = world.mutation
+        self.engine = world.new_engine()
+        self.coordinator = Coordinator() if self.mutation is Mutation.NO_FENCE else world.coordinator
+        self.skew_ms = 0
+        self.position = 0
+        self.inbox: list[Entry | int] = []
+        """Records, and ends as offsets."""
+        self.fencing = Fencing.INIT
+        self.asked: list[tuple[bytes, Change]] = []
+        self._read_to = -1
+        self._epoch = -1
+        self._mark = -1
+        self._running_since_ms = 0
+        self._limit = 5000
+        self._batch: list[Settlement] = []
+        self._outs: list[Out] = []
+        self._transaction: Transaction | None = None
+        self._begun = False
+        self._refused: set[tuple[bytes, int]] = set()
+        """What was refused when it stood alone: key, and what it replaces."""
+        if self.mutation is Mutation.MARK_BEFORE_FENCE:
+            self._mark = world.log.end
+
+    @property
+    def alive(self) -> bool:
+        return self.engine.state is not Life.CLOSED
+
+    @property
+    def restoring(self) -> bool:
+        """Whether it has read a part of the log, and not all that it has to."""
+        return self.alive and self.engine.state is not Life.RUNNING and self.position > 0
+
+    @property
+    def in_transaction(self) -> bool:
+        return self._transaction is not None
+
+    def now_ms(self) -> int:
+        """Its own clock."""
+        return self.world.now_ms + self.skew_ms
+
+    # -- taking over ---------------------------------------------------------------------------------
+
+    def fence(self) -> None:
+        """The next thing on the way to be the only one who writes."""
+        if not self.alive:
+            return
+        log = self.world.log
+        if self.fencing is Fencing.ASK:
+            if self.world.assigned is self:
+                self.fencing = Fencing.INIT
+        elif self.fencing is Fencing.INIT:
+            try:
+                self._epoch = self.coordinator.init()
+            except NotYetError:
+                return
+            self.fencing = Fencing.MARK
+        elif self.fencing is Fencing.MARK:
+            mark = log.end
+            if self.mutation is Mutation.MARK_IS_LAST_STABLE:
+                mark = log.last_stable_offset()
+            elif self.mutation is Mutation.MARK_BEFORE_FENCE and self._mark >= 0:
+                mark = self._mark
+            elif self.mutation is Mutation.FIRES_BEFORE_RESTORED:
+                mark = 0
+            self.engine.fenced(mark)
+            self.fencing = Fencing.DONE
+            self.world.say(f"{self.name} reads up to {mark}")
+        self._stand()
+
+    # -- reading -------------------------------------------------------------------------------------
+
+    def fetch(self, limit: int) -> None:
+        """What the consumer is given, and the end behind it where it is reached."""
+        if not self.alive:
+            return
+        log = self.world.log
+        found, end = log.read(self.position, limit, uncommitted=self.mutation is Mutation.READS_UNCOMMITTED)
+        ends = [] if end is None else [end]
+        self.inbox += [*ends, *found] if self.mutation is Mutation.END_BEFORE_RECORDS else [*found, *ends]
+        if found:
+            self.position = found[-1].offset + 1
+        if end is not None:
+            self.position = max(self.position, end)
+
+    def apply(self, limit: int) -> None:
+        """The owner's thread takes what was given; not while a fence is put up."""
+        if not self.alive or self.fencing is not Fencing.DONE:
+            return
+        given, self.inbox = self.inbox[:limit], self.inbox[limit:]
+        for each in given:
+            if isinstance(each, Entry):
+                self._hear(each)
+            else:
+                self.engine.reached_end(each)
+                if self.mutation is Mutation.END_BEFORE_RECORDS and self.engine.state is Life.RUNNING:
+                    self.fire()
+                    if not self.alive:
+                        return
+        self._stand()
+
+    def _hear(self, entry: Entry) -> None:
+        self._read_to = entry.offset
+        if entry.value is None and entry.key is not None and self.engine.has_no_use_for_tombstone(entry.key):
+            return
+        self.engine.record(entry.key, entry.value, entry.headers, timestamp_ms=entry.timestamp_ms, offset=entry.offset)
+
+    def _stand(self) -> None:
+        if self.engine.state is Life.RUNNING and not self._running_since_ms:
+            self._running_since_ms = self.now_ms()
+
+    # -- firing --------------------------------------------------------------------------------------
+
+    def begin(self, limit: int) -> bool:
+        """Take what is due and what is asked; tell whether there is anything to write."""
+        if self._transaction is not None or self.engine.state is not Life.RUNNING:
+            return False
+        now_ms = self.now_ms() + (1000 if self.mutation is Mutation.EARLY else 0)
+        circumstances = Circumstances(self.name, self.now_ms(), self.world.since_delta, self._read_to)
+        batch = self._take_asked(now_ms, circumstances)
+        batch += self.engine.take(now_ms, min(limit, self._limit), oldest(now_ms, self.world.since_delta))
+        self._batch = [each for each in (self._deliverable(each, now_ms, circumstances) for each in batch) if each]
+        if not self._batch:
+            return False
+        self._outs = [out for settlement in self._batch for out in records(settlement, PLACE)]
+        self._outs = mutated(self._outs, self.mutation)
+        self._transaction = Transaction(self.name, context=circumstances)
+        self._begun = False
+        self.world.say(f"{self.name} takes {', '.join(map(_shown, self._batch))}")
+        return True
+
+    def _take_asked(self, now_ms: int, circumstances: Circumstances) -> list[Settlement]:
+        batch: list[Settlement] = []
+        waiting: list[tuple[bytes, Change]] = []
+        for key, change in self.asked:
+            if key in circumstances.asked or key in {key for key, _ in waiting}:
+                waiting.append((key, change))
+                continue
+            try:
+                settlement = self.engine.change(key, change, now_ms)
+            except NotPendingError:
+                continue
+            if settlement is None:
+                waiting.append((key, change))
+            else:
+                batch.append(settlement)
+                circumstances.asked[key] = change
+        self.asked = waiting
+        return batch
+
+    def _deliverable(self, settlement: Settlement, now_ms: int, circumstances: Circumstances) -> Settlement | None:
+        """The settlement as it can be written; None where its target is waited for."""
+        subject = settlement.subject
+        if settlement.outcome is not Outcome.FIRED or not isinstance(subject, Schedule):
+            return settlement
+        if (subject.key, settlement.replaces) in self._refused:
+            topics = frozenset((subject.target_topic,))
+            return refused(settlement, Reason.TOO_LARGE, "it is too large", topics, PLACE)
+        if subject.target_topic in self.world.targets:
+            return settlement
+        given_up_ms = max(subject.due_ms, subject.timestamp_ms, self._running_since_ms) + TARGET_GRACE_MS
+        if now_ms >= given_up_ms:
+            circumstances.given_up.add(subject.key)
+            return undeliverable(settlement, Reason.UNKNOWN_TOPIC, "it is not there")
+        circumstances.asked.pop(subject.key, None)
+        self.engine.postpone(settlement, min(now_ms + RETRY_MS, given_up_ms))
+        self.world.say(f"{self.name} postpones {_shown(settlement)}")
+        return None
+
+    def produce(self, count: int) -> None:
+        """Some more records of the transaction arrive at their partitions."""
+        transaction = self._transaction
+        if transaction is None:
+            return
+        try:
+            if not self._begun:
+                self.coordinator.begin(self._epoch, transaction)
+                self._begun = True
+            for out in self._outs[:count]:
+                log = self.world.logs[out.topic]
+                if log.refuses(out.headers):
+                    self._take_blame()
+                    return
+                self.coordinator.produce(self._epoch, transaction, log, out.key, out.value, out.headers, self.now_ms())
+                if self.mutation is Mutation.TWO_TRANSACTIONS and out.topic != PLACE.topic:
+                    self._commit_in_between(transaction)
+                    transaction = self._transaction = Transaction(self.name, context=transaction.context)
+                    self.coordinator.begin(self._epoch, transaction)
+            del self._outs[:count]
+        except FencedError:
+            self.lost("fenced")
+        except InvalidStateError:
+            self._doubt()
+
+    def _commit_in_between(self, transaction: Transaction) -> None:
+        self.coordinator.end(self._epoch, State.COMMITTED)
+        while transaction.unmarked:
+            self.coordinator.write_marker(0)
+
+    def end(self, *, arrives: bool = True, answered: bool = True, late: bool = False) -> None:
+        """The commit is asked for.
+
+        Args:
+            arrives: the request reaches the coordinator.
+            answered: the replica learns what became of it.
+            late: the request is on its way, and arrives some time later.
+        """
+        if self._transaction is None:
+            return
+        if self._outs:
+            self.produce(len(self._outs))
+        if self._transaction is None:
+            return
+        if late:
+            self.world.flying.append((self.coordinator, self._epoch))
+        elif arrives:
+            try:
+                self.coordinator.end(self._epoch, State.COMMITTED)
+            except FencedError:
+                self.lost("fenced")
+                return
+            except InvalidStateError:
+                answered = False
+        if late or not arrives or not answered:
+            self._doubt()
+            return
+        self._transaction = None
+        self.engine.committed(self._batch)
+        self._limit = min(5000, self._limit * 2)
+        self.world.say(f"{self.name} has committed")
+
+    def _doubt(self) -> None:
+        """Nobody knows what became of the batch."""
+        self._transaction = None
+        self.world.say(f"{self.name} is in doubt")
+        if self.mutation is Mutation.UNCERTAIN_IS_COMMITTED:
+            self.engine.committed(self._batch)
+            self._init_at_once()
+            return
+        self.engine.uncertain(self._batch)
+        if self.mutation is Mutation.UNCERTAIN_IS_ABORTED:
+            self._init_at_once()
+            self.engine.fenced(0)
+        elif self.mutation is Mutation.PRODUCER_KEPT:
+            try:
+                self.coordinator.end(self._epoch, State.ABORTED)
+            except FencedError:
+                self.lost("fenced")
+                return
+            except InvalidStateError:
+                pass  # it was committed after all
+            while self.coordinator.write_marker(0):
+                pass
+            self.fencing = Fencing.MARK
+        else:
+            self.fencing = Fencing.ASK
+
+    def _init_at_once(self) -> None:
+        while True:
+            try:
+                self._epoch = self.coordinator.init()
+            except NotYetError:
+                self.coordinator.write_marker(0)
+            else:
+                return
+
+    def _take_blame(self) -> None:
+        """A record is refused: the one at fault is known where it stands alone."""
+        if len(self._batch) == 1:
+            (settlement,) = self._batch
+            self._refused.add((settlement.subject.key or b"", settlement.replaces))
+        self.stumble()
+
+    def stumble(self) -> None:
+        """The transaction fails before its end is asked for, as when a record is refused; the next one is smaller."""
+        if self._transaction is not None:
+            self._limit = max(1, len(self._batch) // 2)
+            self._doubt()
+
+    def fire(self, limit: int = 5000) -> bool:
+        """Take, write and commit; tell whether there was anything to do."""
+        began = self.begin(limit)
+        self.end()
+        return began
+
+    def listen(self) -> None:
+        """Fence, and hear everything there is to hear."""
+        for _ in Fencing:
+            self.fence()
+        self.fetch(10_000)
+        self.apply(10_000)
+
+    def work(self) -> bool:
+        """All that it can do by itself now; tell whether it wrote anything."""
+        self.listen()
+        return self.fire()
+
+    @property
+    def idle(self) -> bool:
+        """Whether it runs, and has read and written all that there was."""
+        log = self.world.log
+        read = self.position >= log.end and not self.inbox
+        return read and self.engine.state is Life.RUNNING and not (self._transaction or self.asked)
+
+    def lost(self, why: str) -> None:
+        """Fenced, stopped or crashed."""
+        if self.alive:
+            self.world.say(f"{self.name} is {why}")
+        self._transaction = None
+        self.asked.clear()
+        self.engine.lost()
+
+
+def _shown(settlement: Settlement) -> str:
+    subject = settlement.subject
+    said = settlement.outcome or "again"
+    return f"{subject.key!r}@{subject.offset} ({said})"
