@@ -1,0 +1,93 @@
+"""A record as the judge keeps it, without its payload but with its hash; and as a line of JSON."""
+
+from __future__ import annotations
+
+import sys
+from base64 import b64decode, b64encode
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from scheduler.headers import read_headers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from confluent_kafka import Message
+
+Header = tuple[str, bytes | None]
+Place = tuple[str, int, int]
+"""Topic, partition, offset."""
+
+
+class Record(NamedTuple):
+    """A committed record, as a reader was given it. Instants are Unix ms."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value_sha256: bytes | None
+    """None where the value is null."""
+    value_size: int
+    headers: tuple[Header, ...] | None
+    """None where the client cannot read them."""
+    received_ms: int | None = None
+    """When a reader that ran all the time had it; None where it was read afterwards."""
+
+    @property
+    def place(self) -> Place:
+        """Where it stands."""
+        return self[:3]
+
+    def stated(self, name: str) -> bytes | None:
+        """The value of the only header of that name; None where there is none, or more than one."""
+        values = [value for header, value in self.headers or () if header == name]
+        return values[0] if len(values) == 1 else None
+
+    def same_as(self, other: Record) -> bool:
+        """Whether two readers were given the same."""
+        return self[:8] == other[:8]
+
+
+def record_of(message: Message, received_ms: int | None = None) -> Record:
+    """Take a message of the client apart, once."""
+    try:
+        headers = tuple(map(_shared, read_headers(message)))
+    except UnicodeDecodeError:
+        headers = None
+    value = message.value()
+    return Record(
+        message.topic(),
+        message.partition(),
+        message.offset(),
+        message.timestamp()[1],
+        message.key(),
+        None if value is None else sha256(value).digest(),
+        0 if value is None else len(value),
+        headers,
+        received_ms,
+    )
+
+
+def _shared(header: Header) -> Header:
+    return sys.intern(header[0]), header[1]  # hundreds of thousands of records, ten names
+
+
+def headers_as_json(headers: Iterable[Header]) -> list[list[str | None]]:
+    """Names as they are, values in base64."""
+    return [[name, None if value is None else b64encode(value).decode()] for name, value in headers]
+
+
+def headers_from_json(given: list[list[Any]]) -> tuple[Header, ...]:
+    """The same, read back.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    headers = []
+    for pair in given:
+        if not isinstance(pair, list) or len(pair) != 2 or not isinstance(pair[0], str):  # noqa: PLR2004 - name and value
+            raise ValueError(f"a header is a name and a value, not {pair!r}")
+        headers.append((sys.intern(pair[0]), None if pair[1] is None else b64decode(pair[1], validate=True)))
+    return tuple(headers)
