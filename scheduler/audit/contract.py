@@ -84,7 +84,7 @@ class Version(NamedTuple):
     customers: tuple[Header, ...]
     """The customer's headers, in order."""
     lasting: tuple[Header, ...]
-    """The record's own headers without those of one version."""
+    """What else it states, sorted, without what is of one version only."""
     rule: Rule | None
     shift_ms: int
     misfire: str
@@ -109,12 +109,25 @@ class Version(NamedTuple):
         """Whether both are of one customer's record, whatever an operator has made of it since."""
         return self.record.value_sha256 == other.record.value_sha256 and self.customers == other.customers
 
+    def reads_as(self, other: Version) -> bool:
+        """Whether messages of both cannot be told apart, but for their due time."""
+        return self.same_payload(other) and self.written_s == other.written_s
+
+    @property
+    def written_s(self) -> bytes:
+        """`scheduler-timestamp` of its messages."""
+        return b"%d" % (self.record.timestamp_ms // 1000)
+
     def next_after(self, instant_ms: int) -> int | None:
         """The first occurrence behind an instant, if it recurs."""
         if self.rule is None:
             return None
         found = self.rule.next_after(instant_ms - self.shift_ms, self.due_ms - self.shift_ms)
         return None if found is None else found + self.shift_ms
+
+    def occurs(self, instant_ms: int) -> bool:
+        """Whether it is due at an instant, from its due time on."""
+        return instant_ms == self.due_ms or (instant_ms > self.due_ms and self.next_after(instant_ms - 1) == instant_ms)
 
 
 def version(record: Record) -> Version:
@@ -144,7 +157,7 @@ def version(record: Record) -> Version:
         partition,
         _flag(own, TARGET_TOMBSTONE),
         customers,
-        tuple(header for header in record.headers if header[0] in STATED and header[0] not in OF_ONE_VERSION),
+        _lasting(own),
         rule,
         shift_ms,
         misfire,
@@ -203,6 +216,10 @@ def _apart(headers: tuple[Header, ...]) -> tuple[dict[str, bytes | None], tuple[
         elif name not in ADDED:
             raise RefusedError(f"{name} is not known")
     return own, tuple(customers)
+
+
+def _lasting(own: dict[str, bytes | None]) -> tuple[Header, ...]:
+    return tuple((name, own[name]) for name in sorted(own.keys() - OF_ONE_VERSION))
 
 
 def _text(own: dict[str, bytes | None], name: str) -> str:
@@ -279,7 +296,7 @@ def _due_ms(own: dict[str, bytes | None], rule: Rule | None, shift_ms: int, time
         due_ms = parse_instant(_text(own, AT))
     elif given == [DELAY]:
         due_ms = timestamp_ms + _duration(own, DELAY)
-        due_ms = due_ms if 0 <= timestamp_ms and due_ms <= LATEST_MS else None
+        due_ms = due_ms if timestamp_ms >= 0 and due_ms <= LATEST_MS else None
     elif rule is None:
         raise RefusedError("without a due time")
     else:

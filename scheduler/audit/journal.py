@@ -91,7 +91,7 @@ class Journal:
 
     def report(
         self, topic: str, key: bytes, value: bytes | None, headers: Iterable[Header]
-    ) -> Callable[[KafkaError | None, Message | None], None]:
+    ) -> Callable[[KafkaError | None, Message | None], object]:
         """What to give to `produce` as `on_delivery`, with the same topic, key, value and headers."""
         return partial(self.delivered, topic, key, value, tuple(headers))
 

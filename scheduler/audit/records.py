@@ -79,7 +79,7 @@ def headers_as_json(headers: Iterable[Header]) -> list[list[str | None]]:
     return [[name, None if value is None else b64encode(value).decode()] for name, value in headers]
 
 
-def headers_from_json(given: list[list[Any]]) -> tuple[Header, ...]:
+def headers_from_json(given: list[Any]) -> tuple[Header, ...]:
     """The same, read back.
 
     Raises:
