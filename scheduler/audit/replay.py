@@ -172,6 +172,10 @@ class Replay:
         if replaces in log.by_owner:
             text = f"the version at {replaces} is written again, which the scheduler had ended or written before"
             self._fault(Fault.DOUBLED, record, text)
+        since = log.superseded.get(replaces)
+        if since is not None and since <= max(self._read[record.topic, record.partition], replaces):
+            text = f"the version at {replaces} is written again although the record at {since} had been read"
+            self._fault(Fault.WRONG_VERSION, record, text)
         cancelled_at = log.cancels.get(replaces)
         if known.rule is not None and new.lasting == known.lasting and new.due_ms >= known.due_ms:
             on_request = new.due_ms == known.due_ms
@@ -233,7 +237,9 @@ class Replay:
                 del log.cancels[replaces]  # it came too late, and is not told
             else:
                 self.replaced -= 1
-            if since <= max(self._read[record.topic, record.partition], replaces):
+            # a next occurrence is looked at as a version that is written, below
+            had_read = since <= max(self._read[record.topic, record.partition], replaces)
+            if had_read and record.value_sha256 is None:
                 text = f"the version at {replaces} is ended although the record at {since} had been read"
                 self._fault(Fault.WRONG_VERSION, record, text)
         log.ends.append(end)
