@@ -1,15 +1,22 @@
-"""The judge's own consumers: read_committed, from the beginning, in no group."""
+"""The judge's own consumers: read_committed, from the beginning, in no group; and what they are given."""
 
 from __future__ import annotations
 
+import sys
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from scheduler.audit.records import Record
+from scheduler.headers import read_headers
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from confluent_kafka import Message
+
+    from scheduler.audit.records import Header
 
 BATCH = 10_000
 POLL_SECONDS = 0.1
@@ -76,3 +83,27 @@ def take(consumer: Consumer) -> list[Message]:
         elif error.fatal() or error.code() in _LASTING:
             raise KafkaException(error)
     return messages
+
+
+def record_of(message: Message, received_ms: int | None = None) -> Record:
+    """Take a message of the client apart, once."""
+    try:
+        headers = tuple(map(_shared, read_headers(message)))
+    except UnicodeDecodeError:
+        headers = None
+    value = message.value()
+    return Record(
+        message.topic(),
+        message.partition(),
+        message.offset(),
+        message.timestamp()[1],
+        message.key(),
+        None if value is None else sha256(value).digest(),
+        0 if value is None else len(value),
+        headers,
+        received_ms,
+    )
+
+
+def _shared(header: Header) -> Header:
+    return sys.intern(header[0]), header[1]  # hundreds of thousands of records, ten names

@@ -12,10 +12,11 @@ from base64 import b64decode, b64encode
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from confluent_kafka import KafkaError
 
+from scheduler.audit.entries import ACKNOWLEDGED, OUTCOMES, REFUSED, UNKNOWN, Entry
 from scheduler.audit.records import headers_as_json, headers_from_json
 from scheduler.errors import InputError
 
@@ -26,13 +27,6 @@ if TYPE_CHECKING:
     from confluent_kafka import Message
 
     from scheduler.audit.records import Header
-
-ACKNOWLEDGED = "acknowledged"
-UNKNOWN = "unknown"
-"""An error after which the record may stand all the same."""
-REFUSED = "refused"
-"""It surely does not stand."""
-OUTCOMES = (ACKNOWLEDGED, UNKNOWN, REFUSED)
 
 _REFUSALS = frozenset(
     {
@@ -51,25 +45,6 @@ _REFUSALS = frozenset(
         KafkaError._INVALID_ARG,  # noqa: SLF001
     }
 )
-
-
-class Entry(NamedTuple):
-    """A record that a producer wrote: a schedule, or a cancel."""
-
-    topic: str
-    key: bytes
-    outcome: str
-    """`acknowledged`, `unknown` or `refused`."""
-    partition: int | None
-    offset: int | None
-    """Where it was said to stand. A client that repeats itself may be told that it stands, and not where."""
-    timestamp_ms: int | None
-    """The record's Kafka timestamp, from the delivery report."""
-    value_sha256: str | None
-    """Hexadecimal; None for a null, a cancel."""
-    value_size: int
-    headers: tuple[Header, ...]
-    """Exactly as written."""
 
 
 class Journal:

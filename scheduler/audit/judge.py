@@ -17,7 +17,7 @@ from scheduler.audit.written import Written
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from scheduler.audit.journal import Entry
+    from scheduler.audit.entries import Entry
     from scheduler.audit.recording import Recording
     from scheduler.audit.records import Record
     from scheduler.audit.said import Said

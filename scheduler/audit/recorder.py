@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from confluent_kafka import KafkaException
 
-from scheduler.audit.client import from_beginning, make_consumer, partitions_of, take
+from scheduler.audit.client import from_beginning, make_consumer, partitions_of, record_of, take
 from scheduler.audit.contract import TARGET_TOPIC
 from scheduler.audit.recording import Recording, as_line
-from scheduler.audit.records import record_of
 from scheduler.clock import Deadline
 
 if TYPE_CHECKING:

@@ -38,7 +38,7 @@ def read(folder: Path | str) -> Recording:
     """
     records: dict[Place, Record] = {}
     reached: dict[tuple[str, int], int] = {}
-    paths = sorted(Path(folder).glob("*.jsonl"))
+    paths = sorted(Path(folder).rglob("*.jsonl"))
     if not paths:
         raise InputError(f"{folder}: no recording; make one with: scheduler audit record --out {folder}")
     for record in (record for path in paths for record in _lines(path)):

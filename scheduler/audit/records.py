@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import sys
 from base64 import b64decode, b64encode
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
-
-from scheduler.headers import read_headers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from confluent_kafka import Message
 
 Header = tuple[str, bytes | None]
 Place = tuple[str, int, int]
@@ -48,30 +43,6 @@ class Record(NamedTuple):
     def same_as(self, other: Record) -> bool:
         """Whether two readers were given the same."""
         return self[:8] == other[:8]
-
-
-def record_of(message: Message, received_ms: int | None = None) -> Record:
-    """Take a message of the client apart, once."""
-    try:
-        headers = tuple(map(_shared, read_headers(message)))
-    except UnicodeDecodeError:
-        headers = None
-    value = message.value()
-    return Record(
-        message.topic(),
-        message.partition(),
-        message.offset(),
-        message.timestamp()[1],
-        message.key(),
-        None if value is None else sha256(value).digest(),
-        0 if value is None else len(value),
-        headers,
-        received_ms,
-    )
-
-
-def _shared(header: Header) -> Header:
-    return sys.intern(header[0]), header[1]  # hundreds of thousands of records, ten names
 
 
 def headers_as_json(headers: Iterable[Header]) -> list[list[str | None]]:

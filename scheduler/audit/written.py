@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from scheduler.audit import contract
 from scheduler.audit.contract import RefusedError
-from scheduler.audit.journal import ACKNOWLEDGED, REFUSED
+from scheduler.audit.entries import ACKNOWLEDGED, REFUSED
 from scheduler.audit.records import Record
 from scheduler.audit.verdict import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from scheduler.audit.journal import Entry
+    from scheduler.audit.entries import Entry
     from scheduler.audit.judge import Evidence
     from scheduler.audit.records import Header, Place
     from scheduler.audit.replay import Report
