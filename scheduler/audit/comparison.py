@@ -11,7 +11,7 @@ from scheduler.audit.said import differences
 from scheduler.audit.verdict import Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from scheduler.audit.contract import Version
     from scheduler.audit.occurrences import Matched, Unit
@@ -34,7 +34,7 @@ class Comparison:
         history: the history topic.
         now_ms: what was due by then has to have ended.
         paused: partitions that are held.
-        vanished: places of acknowledged records that the log does not have.
+        vanished: places of acknowledged records that the log does not have, and whether that is reported already.
         at_least_once: copies are allowed.
     """
 
@@ -48,7 +48,7 @@ class Comparison:
         history: str,
         now_ms: int,
         paused: Mapping[tuple[str, int], bool],
-        vanished: Collection[Place],
+        vanished: Mapping[Place, bool],
         at_least_once: bool,
     ) -> None:
         self._verdict = verdict
@@ -152,6 +152,9 @@ class Comparison:
         if message is not None and any(each.message and each.message.agrees_with(told) for each in same):
             places = ", ".join(_at(each.message.record) for each in (unit, *same) if each.message)
             self._fault(case, Fault.DOUBLED, f"due {unit.due_ms}, messages {places}", message.record)
+        elif any(each.told and each.told.record.same_words(told.record) for each in same):
+            text = f"due {unit.due_ms}, told once more at {_at(told.record)}"
+            self._fault(case, Fault.TORN, text, told.record)
         elif unit.fires and message is None:
             self._missing_message(case, unit, told.record, told.record)
         elif not case.blind and self._held(case.topic, told.record.timestamp_ms):
@@ -201,9 +204,7 @@ class Comparison:
         record = version.record
         said = any(unit.due_ms == version.due_ms and unit.end is None for unit in case.matched.units)
         if record.place in self._vanished:
-            if said:
-                self._unjudged("schedules that the schedules topic no longer holds")
-            else:
+            if not said and not self._vanished[record.place]:
                 text = f"acknowledged at {_at(record)}, due {version.due_ms}, and gone from the topic"
                 self._fault(case, Fault.LOST, text, record)
             return

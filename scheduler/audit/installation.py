@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 EARLY_MS = 3_600_000
 """Messages of what was due since an instant are read from so long before: one may be early."""
-NEVER_MS = 1 << 62
 
 
 class Source(NamedTuple):
@@ -106,7 +105,8 @@ class Reader:
         missing = home.read(source.schedules) | home.read([source.history], since_ms)
         if missing:
             raise InputError(f"the topic {min(missing)} does not exist; create it with: scheduler topics --create")
-        targets = self._targets()
+        recording = self._case.recording if self._recorder is None else self._recorder.recording()
+        targets = self._targets(recording)
         gone = away.read(targets, since_ms)
         if source.dead_letters is not None:
             home.read([source.dead_letters], since_ms)
@@ -128,19 +128,21 @@ class Reader:
             hanging=home.hanging if away is home else [*home.hanging, *away.hanging],
             starts=starts,
             compacted=frozenset(self._lags_ms),
-            whole_since=self._whole_since(recording, starts, now_ms) | dict.fromkeys(gone, NEVER_MS),
+            whole_since=self._whole_since(recording, starts, now_ms),
+            unread=gone,
             since_ms=case.since_ms,
             until_ms=case.until_ms,
             at_least_once=source.target_conf is not None,
         )
 
-    def _targets(self) -> list[str]:
-        """Every topic that a schedule or the history names."""
+    def _targets(self, recording: Recording | None) -> list[str]:
+        """Every topic that a schedule, the history or the recording names."""
         own = {*self._source.schedules, self._source.history, self._source.dead_letters}
         home = self._home.records
         named = {value for topic in (*self._source.schedules, self._source.history) for value in _named(home[topic])}
         named |= _named(self._case.journal or ())
         names = {value.decode("utf-8", "replace") for value in named} | set(self._source.targets)
+        names |= {topic for topic, _ in recording.reached} if recording is not None else set()
         return sorted(name for name in names if name not in own and not name.startswith("__"))
 
     def _recording(self) -> Recording | None:

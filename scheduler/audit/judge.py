@@ -15,7 +15,7 @@ from scheduler.audit.verdict import Fault, Verdict
 from scheduler.audit.written import Written
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from scheduler.audit.entries import Entry
     from scheduler.audit.recording import Recording
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 Schedule = tuple[str, bytes]
 """Schedules topic and key."""
+NOTHING = 1 << 63
+"""Behind every offset."""
 
 
 class Hanging(NamedTuple):
@@ -63,6 +65,8 @@ class Evidence:
     """Topics that are."""
     whole_since: Mapping[str, int] = field(default_factory=dict)
     """For topics of which something may be gone: since when nothing is."""
+    unread: Collection[str] = ()
+    """Topics that are not there: nothing is known of them."""
     since_ms: int | None = None
     until_ms: int | None = None
     """Judge occurrences that were due in between, and records that were written until then."""
@@ -87,8 +91,9 @@ class _Trial:
             text = f"{hanging.topic}/{hanging.partition}: last stable offset {hanging[2]} of {hanging[3]}"
             verdict.add(Fault.HANGING, text)
         seen = compare_readers(evidence, self._report)
-        written = Written(evidence, seen.schedules, self._report, self._held_from(seen.schedules))
-        replay = Replay(self._report, self._held_from(seen.schedules))
+        held_from = self._held_from(seen.schedules)
+        written = Written(evidence, seen.schedules, self._report, held_from)
+        replay = Replay(self._report, held_from)
         replay.run(written.in_order())
         told = self._told(seen.history, replay)
         messages = self._messages(seen.targets, replay)
@@ -130,18 +135,18 @@ class _Trial:
         return (since_ms is None or due_ms >= since_ms) and (until_ms is None or due_ms <= until_ms)
 
     def _held(self, topic: str, instant_ms: int) -> bool:
-        return instant_ms >= self._evidence.whole_since.get(topic, 0)
+        return topic not in self._evidence.unread and instant_ms >= self._evidence.whole_since.get(topic, 0)
 
-    def _held_from(self, schedules: Sequence[Record]) -> Mapping[tuple[str, int], int]:
-        """For partitions of which something may be gone, the offset from which on nothing is."""
+    def _held_from(self, schedules: Sequence[Record]) -> Callable[[str, int], int]:
+        """For a partition, the offset from which on compaction has taken nothing."""
+        since_ms = self._evidence.whole_since
         found: dict[tuple[str, int], int] = {}
         for record in schedules:
-            since_ms = self._evidence.whole_since.get(record.topic)
-            if since_ms is not None:
+            if record.topic in since_ms:
                 place = record.topic, record.partition
                 least = found.get(place, record.offset + 1)
-                found[place] = min(least, record.offset) if record.timestamp_ms >= since_ms else least
-        return found
+                found[place] = min(least, record.offset) if record.timestamp_ms >= since_ms[record.topic] else least
+        return lambda topic, partition: found.get((topic, partition), NOTHING if topic in since_ms else 0)
 
     # -- what is said --------------------------------------------------------------------------------
 

@@ -40,6 +40,10 @@ class Record(NamedTuple):
         values = [value for header, value in self.headers or () if header == name]
         return values[0] if len(values) == 1 else None
 
+    def same_words(self, other: Record) -> bool:
+        """Whether both say the same, whenever and wherever."""
+        return self[4:8] == other[4:8]
+
     def same_as(self, other: Record) -> bool:
         """Whether two readers were given the same."""
         return self[:8] == other[:8]

@@ -16,7 +16,7 @@ from scheduler.audit.contract import CANCELLED, FIRED, MISFIRED, OUTCOME, REJECT
 from scheduler.audit.verdict import Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from scheduler.audit.records import Record
 
@@ -73,10 +73,10 @@ class Replay:
 
     Args:
         report: is told of faults.
-        held_from: for partitions of which compaction may have taken something, the offset from which on it has not.
+        held_from: for a topic and partition, the offset from which on compaction has taken nothing.
     """
 
-    def __init__(self, report: Report, held_from: Mapping[tuple[str, int], int]) -> None:
+    def __init__(self, report: Report, held_from: Callable[[str, int], int]) -> None:
         self._report = report
         self._held_from = held_from
         self.keys: defaultdict[tuple[str, bytes], dict[int, KeyLog]] = defaultdict(dict)
@@ -195,7 +195,7 @@ class Replay:
             return
         if any(each.continues and each.same_payload(new) and each.due_ms == new.due_ms for each in known):
             return
-        if replaces >= self._held_from.get((new.record.topic, new.record.partition), 0) and not log.blind:
+        if replaces >= self._held_from(new.record.topic, new.record.partition) and not log.blind:
             self._fault(
                 Fault.FOREIGN, new.record, f"the scheduler wrote a version that nobody stated, due {new.due_ms}"
             )
@@ -223,7 +223,7 @@ class Replay:
 
     def _ends(self, log: KeyLog, end: End | None, record: Record, replaces: int) -> None:
         if end is None:
-            if replaces >= self._held_from.get((record.topic, record.partition), 0):
+            if replaces >= self._held_from(record.topic, record.partition):
                 self._fault(Fault.TORN, record, f"ends offset {replaces}, where nothing of this key stands")
             log.blind += 1
             return

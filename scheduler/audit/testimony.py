@@ -49,12 +49,11 @@ def compare_readers(evidence: Evidence, report: Report) -> Seen:
 
 def _disagreements(evidence: Evidence, recording: Recording, final: dict[Place, Record], report: Report) -> None:
     newest = _newest((*final.values(), *recording.records.values()))
-    read = {record.topic for record in final.values()}
     for place, record in recording.records.items():
         other = final.get(place)
         if other is not None and not record.same_as(other):
             report(Fault.RETRACTED, f"{_words(record)}: at the end there is another record", record)
-        elif other is None and record.topic in read and not _may_go(evidence, record, newest):
+        elif other is None and record.topic not in evidence.unread and not _may_go(evidence, record, newest):
             report(Fault.RETRACTED, f"{_words(record)}: it is gone at the end", record)
     for place, record in final.items():
         if place not in recording.records and record.offset < recording.reached.get(place[:2], 0):

@@ -13,7 +13,7 @@ from scheduler.audit.records import Record
 from scheduler.audit.verdict import Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from scheduler.audit.entries import Entry
     from scheduler.audit.judge import Evidence
@@ -27,16 +27,17 @@ class Written:
     """The records of the schedules topics, those included that are acknowledged and not there any more."""
 
     def __init__(
-        self, evidence: Evidence, log: Sequence[Record], report: Report, held_from: Mapping[tuple[str, int], int]
+        self, evidence: Evidence, log: Sequence[Record], report: Report, held_from: Callable[[str, int], int]
     ) -> None:
         self._report = report
         self._held_from = held_from
+        self._compacted = evidence.whole_since.keys()
         self._records = {record.place: record for record in log}
         self.complete = evidence.journal is not None and evidence.alone
         """Whether all that customers wrote is in the journal."""
         self.keys = {(entry.topic, entry.key) for entry in evidence.journal or ()}
-        self.vanished: set[Place] = set()
-        """Places of acknowledged records that nobody has seen there."""
+        self.vanished: dict[Place, bool] = {}
+        """Places of acknowledged records that nobody has seen there, and whether they should be there for sure."""
         self.unknown_found = 0
         if evidence.journal is not None:
             self._hear(evidence.journal)
@@ -59,7 +60,7 @@ class Written:
         for left in anywhere.values():
             for entry in left:
                 # of a log that is not whole, compaction may have taken it
-                if entry.outcome == ACKNOWLEDGED and not any(topic == entry.topic for topic, _ in self._held_from):
+                if entry.outcome == ACKNOWLEDGED and entry.topic not in self._compacted:
                     self._report(Fault.LOST, f"{entry.key!r}: acknowledged, and never seen at {entry.topic}")
 
     def _find_elsewhere(self, placed: dict[Place, Entry], anywhere: dict[_Words, list[Entry]]) -> None:
@@ -88,8 +89,8 @@ class Written:
         record, stated = self._records.get(place), _record(entry, place)
         if record is None:
             self._records[place] = stated
-            self.vanished.add(place)
-            if place[2] >= self._held_from.get(place[:2], 0):
+            self.vanished[place] = place[2] >= self._held_from(*place[:2])
+            if self.vanished[place]:
                 self._report(Fault.LOST, f"{entry.key!r}: acknowledged at {_at(place)}, and not there", stated)
         elif (record.key, record.value_sha256) != (stated.key, stated.value_sha256) or (
             record.headers is not None and record.headers != stated.headers
