@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from hashlib import sha256
+from itertools import starmap
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from scheduler.audit.records import Record
+from scheduler.audit.records import Record, shared
 from scheduler.headers import read_headers
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from confluent_kafka import Message
-
-    from scheduler.audit.records import Header
 
 BATCH = 10_000
 POLL_SECONDS = 0.1
@@ -88,7 +86,7 @@ def take(consumer: Consumer) -> list[Message]:
 def record_of(message: Message, received_ms: int | None = None) -> Record:
     """Take a message of the client apart, once."""
     try:
-        headers = tuple(map(_shared, read_headers(message)))
+        headers = tuple(starmap(shared, read_headers(message)))
     except UnicodeDecodeError:
         headers = None
     value = message.value()
@@ -103,7 +101,3 @@ def record_of(message: Message, received_ms: int | None = None) -> Record:
         headers,
         received_ms,
     )
-
-
-def _shared(header: Header) -> Header:
-    return sys.intern(header[0]), header[1]  # hundreds of thousands of records, ten names

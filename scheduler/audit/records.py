@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from base64 import b64decode, b64encode
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -64,5 +65,11 @@ def headers_from_json(given: list[Any]) -> tuple[Header, ...]:
     for pair in given:
         if not isinstance(pair, list) or len(pair) != 2 or not isinstance(pair[0], str):  # noqa: PLR2004 - name and value
             raise ValueError(f"a header is a name and a value, not {pair!r}")
-        headers.append((sys.intern(pair[0]), None if pair[1] is None else b64decode(pair[1], validate=True)))
+        headers.append(shared(pair[0], None if pair[1] is None else b64decode(pair[1], validate=True)))
     return tuple(headers)
+
+
+@lru_cache(maxsize=4096)
+def shared(name: str, value: bytes | None) -> Header:
+    """A header, one for all the records that have it: there are hundreds of thousands, and a few different ones."""
+    return sys.intern(name), value
