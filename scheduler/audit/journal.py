@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from confluent_kafka import KafkaError
 
 from scheduler.audit.entries import ACKNOWLEDGED, OUTCOMES, REFUSED, UNKNOWN, Entry
-from scheduler.audit.records import headers_as_json, headers_from_json
+from scheduler.audit.records import from_base64, headers_as_json, headers_from_json
 from scheduler.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from scheduler.audit.records import Header
 
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _REFUSALS = frozenset(
     {
         KafkaError.MSG_SIZE_TOO_LARGE,
@@ -141,7 +143,7 @@ def _entry(fields: Any) -> Entry:
         raise TypeError("an entry is a JSON object")
     entry = Entry(
         fields["topic"],
-        b64decode(fields["key"], validate=True),
+        from_base64(fields["key"], "key"),
         fields["outcome"],
         fields["partition"],
         fields["offset"],
@@ -155,6 +157,6 @@ def _entry(fields: Any) -> Entry:
     for name in ("partition", "offset", "timestamp_ms"):
         if not isinstance(fields[name], int | None):
             raise TypeError(f"{name} is {fields[name]!r}, and not a number or null")
-    if entry.value_sha256 is not None and len(bytes.fromhex(entry.value_sha256)) != sha256().digest_size:
+    if entry.value_sha256 is not None and _DIGEST.fullmatch(entry.value_sha256) is None:
         raise ValueError(f"value_sha256 is {entry.value_sha256!r}, and not 64 hexadecimal digits or null")
     return entry

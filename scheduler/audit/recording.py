@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from scheduler.audit.records import Place, Record, headers_as_json, headers_from_json
+from scheduler.audit.records import Place, Record, from_base64, headers_as_json, headers_from_json
 from scheduler.errors import InputError
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _record(fields: Any) -> Record:
         partition,
         offset,
         timestamp_ms,
-        None if key is None else b64decode(key, validate=True),
+        None if key is None else from_base64(key, "the key"),
         None if digest is None else bytes.fromhex(digest),
         size,
         None if headers is None else headers_from_json(headers),

@@ -65,8 +65,20 @@ def headers_from_json(given: list[Any]) -> tuple[Header, ...]:
     for pair in given:
         if not isinstance(pair, list) or len(pair) != 2 or not isinstance(pair[0], str):  # noqa: PLR2004 - name and value
             raise ValueError(f"a header is a name and a value, not {pair!r}")
-        headers.append(shared(pair[0], None if pair[1] is None else b64decode(pair[1], validate=True)))
+        headers.append(shared(pair[0], None if pair[1] is None else from_base64(pair[1], "a header's value")))
     return tuple(headers)
+
+
+def from_base64(text: Any, what: str) -> bytes:
+    """The bytes.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    try:
+        return b64decode(text, validate=True)
+    except (ValueError, TypeError):
+        raise ValueError(f"{what} is not base64: {text!r}") from None
 
 
 @lru_cache(maxsize=4096)

@@ -118,3 +118,10 @@ def fired(log: Sequence[Record], *of: tuple[Record, int], **other: Any) -> Evide
 def with_journal(case: Evidence, log: Sequence[Record]) -> Evidence:
     """The same, with the journal of the customers' records of a log."""
     return replace(case, journal=[entry(each) for each in log if not each.stated("scheduler-replaces")])
+
+
+OLD_ENTRY_LINE = (
+    '{"topic":"schedules","key":"YQ==","outcome":"acknowledged","partition":0,"offset":17,'
+    '"timestamp_ms":1900000000000,"value_sha256":null,"value_size":0,"headers":[["trace","MQ=="],["none",null]]}'
+)
+"""A line of a journal, as any client may write it."""
