@@ -312,7 +312,7 @@ def _refuses(told: Said, record: Record) -> bool:
 def _left_out(end: End, unit: Unit) -> str:
     """What is wrong with the step from a version to the occurrence that ended, and from there to the next; or ''."""
     version = end.version
-    if version.rule is None or end.on_request or unit.due_ms < version.due_ms:
+    if version.rule is None or unit.due_ms < version.due_ms:
         return ""
     if not version.occurs(unit.due_ms):
         return f"{unit.due_ms} is no occurrence of {version.rule.text}"

@@ -66,7 +66,7 @@ class Matched(NamedTuple):
 def match(ends: Sequence[End], told: Iterable[Said], messages: Iterable[Said]) -> Matched:
     """Find out what belongs together."""
     table = _Table(told, messages)
-    left = [end for end in ends if not end.on_request]
+    left = [end for end in ends if not end.perhaps]
     for exactly in (True, False):  # what fits in every word comes first; the rest is told apart afterwards
         left = [end for end in left if end.outcome is None or not table.at_its_time(end, exactly=exactly)]
         left = [end for end in left if end.version.rule is None or not table.between(end, exactly=exactly)]
@@ -79,7 +79,8 @@ def match(ends: Sequence[End], told: Iterable[Said], messages: Iterable[Said]) -
             requested += 1
         else:
             table.at(end.version.due_ms).ends.append(end)
-    requested += sum(table.before(end) for end in ends if end.on_request)
+    perhaps = [end for end in ends if end.perhaps and not table.between(end, exactly=True)]
+    requested += sum(map(table.before, perhaps))
     return Matched(table.units(), skipped, requested)
 
 

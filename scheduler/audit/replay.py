@@ -38,8 +38,8 @@ class End(NamedTuple):
     """None: a next occurrence, which does not say how this one ended."""
     until_ms: int | None
     """The next occurrence; None: it was the last one."""
-    on_request: bool = False
-    """It may have been fired by request, or only written again: the next occurrence is the same."""
+    perhaps: bool = False
+    """It may only be written again: the next occurrence is the same, or was not certain before."""
 
 
 @dataclass(slots=True)
@@ -57,6 +57,8 @@ class KeyLog:
     refusals: list[Record] = field(default_factory=list)
     """Customers' records that are no schedules: each is to be told."""
     ends: list[End] = field(default_factory=list)
+    uncertain: set[int] = field(default_factory=set)
+    """Versions that continue one of another rule: they are due when they say, or at their next occurrence."""
     cancelled_at: int = -1
     """The last cancel, where nothing was stated since."""
     in_force: int | None = None
@@ -122,7 +124,7 @@ class Replay:
         if version is not None:
             self.schedules += 1
             if version.continues and before is not None:
-                version = continuing(version, log.standing[before])
+                version = self._continue(log, version, log.standing[before])
         if before is not None:
             log.superseded[before] = record.offset
             if version is None:
@@ -135,6 +137,11 @@ class Replay:
             log.cancelled_at = -1
             log.standing[record.offset] = version
             log.in_force = record.offset
+
+    def _continue(self, log: KeyLog, version: Version, base: Version) -> Version:
+        if not _same_rule(version, base):
+            log.uncertain.add(version.offset)
+        return continuing(version, base)
 
     # -- owners --------------------------------------------------------------------------------------
 
@@ -178,9 +185,9 @@ class Replay:
             self._fault(Fault.WRONG_VERSION, record, text)
         cancelled_at = log.cancels.get(replaces)
         if known.rule is not None and new.lasting == known.lasting and new.due_ms >= known.due_ms:
-            on_request = new.due_ms == known.due_ms
-            end = End(known, record, None, new.due_ms, on_request)
-            if on_request:
+            perhaps = new.due_ms == known.due_ms or replaces in log.uncertain
+            end = End(known, record, None, new.due_ms, perhaps)
+            if perhaps:
                 log.ends.append(end)
             else:
                 self._ends(log, end, record, replaces)
@@ -193,7 +200,10 @@ class Replay:
         known = [each for offset, each in log.standing.items() if offset <= replaces]
         if any(each.same_words(new) and each.due_ms == new.due_ms for each in known):
             return
-        if any(each.continues and each.same_payload(new) and each.due_ms == new.due_ms for each in known):
+        if any(
+            each.continues and each.same_payload(new) and (each.due_ms == new.due_ms or each.offset in log.uncertain)
+            for each in known
+        ):
             return
         if replaces >= self._held_from(new.record.topic, new.record.partition) and not log.blind:
             self._fault(
@@ -209,7 +219,7 @@ class Replay:
             log.superseded[record.offset] = newer
             standing = log.standing[newer]
             if version is not None and standing.continues:
-                log.standing[newer] = continuing(standing, version)
+                log.standing[newer] = self._continue(log, standing, version)
             return
         if newer is not None:
             log.by_owner.add(newer)
@@ -251,13 +261,11 @@ def _end(log: KeyLog, record: Record, replaces: int, outcome: bytes) -> End | No
 
 
 def continuing(version: Version, base: Version) -> Version:
-    """A version as it goes on from the one that it replaces, by the rule of `scheduler-continues`."""
-    due_ms = version.due_ms
-    rule, before = version.rule, base.rule
-    if rule is None:
-        return version
-    if before is not None and (before.text, before.timezone) == (rule.text, rule.timezone):
-        due_ms = base.due_ms - base.shift_ms + version.shift_ms
-    elif due_ms <= base.record.timestamp_ms and base.record.stated(contract.REPLACES) is not None:
-        due_ms = version.next_after(base.record.timestamp_ms) or due_ms
+    """A version as it goes on from the one that it replaces: where that one stands, if the rule is the same."""
+    due_ms = base.due_ms - base.shift_ms + version.shift_ms if _same_rule(version, base) else version.due_ms
     return version._replace(due_ms=due_ms, paused=version.paused or base.paused)
+
+
+def _same_rule(one: Version, other: Version) -> bool:
+    rule, others = one.rule, other.rule
+    return rule is not None and others is not None and (rule.text, rule.timezone) == (others.text, others.timezone)
