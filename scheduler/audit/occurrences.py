@@ -66,21 +66,21 @@ class Matched(NamedTuple):
 def match(ends: Sequence[End], told: Iterable[Said], messages: Iterable[Said]) -> Matched:
     """Find out what belongs together."""
     table = _Table(told, messages)
-    left = [end for end in ends if not end.perhaps]
-    for exactly in (True, False):  # what fits in every word comes first; the rest is told apart afterwards
-        left = [end for end in left if end.outcome is None or not table.at_its_time(end, exactly=exactly)]
-        left = [end for end in left if end.version.rule is None or not table.between(end, exactly=exactly)]
-    skipped = []
+    certain = [end for end in ends if not end.perhaps]
+    left = table.place(certain, exactly=True)
     requested = 0
-    for end in left:
+    for end in (end for end in ends if end.perhaps):
+        if not table.between(end, exactly=True):
+            requested += table.before(end)
+    # what does not fit in every word comes last, and is told apart afterwards
+    skipped = []
+    for end in table.place(left, exactly=False):
         if end.outcome is None:
             skipped.append(end)
         elif table.before(end):
             requested += 1
         else:
             table.at(end.version.due_ms).ends.append(end)
-    perhaps = [end for end in ends if end.perhaps and not table.between(end, exactly=True)]
-    requested += sum(map(table.before, perhaps))
     return Matched(table.units(), skipped, requested)
 
 
@@ -102,6 +102,11 @@ class _Table:
 
     def units(self) -> list[Unit]:
         return [unit for due_ms in sorted(self._found) for unit in _units(due_ms, self._found[due_ms])]
+
+    def place(self, ends: Iterable[End], *, exactly: bool) -> list[End]:
+        """Give each end its occurrence; return those for which there is none."""
+        left = [end for end in ends if end.outcome is None or not self.at_its_time(end, exactly=exactly)]
+        return [end for end in left if end.version.rule is None or not self.between(end, exactly=exactly)]
 
     def at_its_time(self, end: End, *, exactly: bool) -> bool:
         """Give the end to the occurrence that the version is due at, if something is said of that one."""
