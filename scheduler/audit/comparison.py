@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scheduler.audit import contract
-from scheduler.audit.contract import CANCELLED, MISFIRED, REJECTED, UNDELIVERABLE
+from scheduler.audit.contract import CANCELLED, FIRED, LATENESS, MISFIRED, REJECTED, UNDELIVERABLE
 from scheduler.audit.occurrences import ENDINGS, cancelled, match
 from scheduler.audit.said import differences
 from scheduler.audit.verdict import Fault
@@ -114,12 +114,17 @@ class Comparison:
                 other = version is not None and any(said.tells_of(each) for each in case.versions() if each != version)
                 text = f"{what} {_at(said.record)}: {'; '.join(wrong)}"
                 self._fault(case, Fault.WRONG_VERSION if other else Fault.ALTERED, text, said.record)
-        if version is not None and unit.told is not None and unit.told.outcome == MISFIRED:
-            self._misfire(case, version, unit.told)
+        if unit.end is not None and unit.told is not None and (unit.told.record.stated(LATENESS) or b"").isdigit():
+            self._decided(case, unit.end, unit.told)
 
-    def _misfire(self, case: _Case, version: Version, told: Said) -> None:
-        lateness_ms = int(told.record.stated(contract.LATENESS) or 0)
+    def _decided(self, case: _Case, end: End, told: Said) -> None:
+        """Whether it could be decided so: by its policy, and not while it was paused."""
+        version, lateness_ms = end.version, int(told.record.stated(LATENESS) or 0)
         late = version.misfire == "skip" and version.grace_ms is not None and lateness_ms > version.grace_ms
+        if told.outcome != MISFIRED:
+            # an operator may ask for it all the same
+            self._verdict.requested += told.outcome == FIRED and (late or version.paused or end.held)
+            return
         # SINCE_DELTA may say that what was due before a day is too late
         before = (told.due_ms or 0) // DAY_MS < told.record.timestamp_ms // DAY_MS
         if not late and not before:

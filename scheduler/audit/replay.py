@@ -40,6 +40,8 @@ class End(NamedTuple):
     """The next occurrence; None: it was the last one."""
     perhaps: bool = False
     """It may only be written again: the next occurrence is the same, or was not certain before."""
+    held: bool = False
+    """Its partition was paused, and the owner had read so."""
 
 
 @dataclass(slots=True)
@@ -87,6 +89,7 @@ class Replay:
         self.schedules = self.replaced = self.too_late = 0
         self._read: defaultdict[tuple[str, int], int] = defaultdict(lambda: -1)
         """For each partition, up to which offset an owner is known to have read by now."""
+        self._paused_at: dict[tuple[str, int], int] = {}
 
     def log_of(self, record: Record) -> KeyLog:
         """Where the record's key is kept."""
@@ -100,7 +103,9 @@ class Replay:
         """Replay them; each partition in order of its offsets."""
         for record in records:
             if record.key == contract.PAUSE_KEY:
-                self.paused[record.topic, record.partition] = record.value_sha256 is not None
+                place = record.topic, record.partition
+                self.paused[place] = record.value_sha256 is not None
+                self._paused_at[place] = record.offset
                 continue
             log = self.log_of(record)
             try:
@@ -152,6 +157,8 @@ class Replay:
             self._tombstone(log, record, replaces)
         else:
             version = contract.version(record)
+            if record.stated(contract.EPOCH) is None:
+                self._fault(Fault.ALTERED, record, "written back without an absolute due time")
             self._written(log, version, replaces)
             log.standing[record.offset] = version
         self._takes_effect(log, record, replaces, version)
@@ -222,6 +229,7 @@ class Replay:
                 log.standing[newer] = self._continue(log, standing, version)
             return
         if newer is not None:
+            self._check_succession(log, record, version, newer)
             log.by_owner.add(newer)
         log.in_force = None
         if version is None:
@@ -230,6 +238,12 @@ class Replay:
             log.superseded[record.offset] = log.cancelled_at
         else:
             log.in_force, log.hidden = record.offset, False
+
+    def _check_succession(self, log: KeyLog, record: Record, version: Version | None, before: int) -> None:
+        """What takes the place of a version in force ends it, or is that version."""
+        said = log.ends and log.ends[-1].by is record and log.ends[-1].version.offset == before
+        if not said and (version is None or not version.same_payload(log.standing[before])):
+            self._fault(Fault.LOST, record, f"takes the place of the version at {before}, and does not say what of it")
 
     def _ends(self, log: KeyLog, end: End | None, record: Record, replaces: int) -> None:
         if end is None:
@@ -252,7 +266,9 @@ class Replay:
             if had_read and record.value_sha256 is None:
                 text = f"the version at {replaces} is ended although the record at {since} had been read"
                 self._fault(Fault.WRONG_VERSION, record, text)
-        log.ends.append(end)
+        place = record.topic, record.partition
+        had_read = self._paused_at.get(place, 0) <= max(self._read[place], replaces)
+        log.ends.append(end._replace(held=self.paused.get(place, False) and had_read))
 
 
 def _end(log: KeyLog, record: Record, replaces: int, outcome: bytes) -> End | None:

@@ -66,7 +66,7 @@ class Verdict:
     too_late: int = 0
     """Ends of a version that a newer record had not stopped: it stood before, and nobody had read it."""
     requested: int = 0
-    """Fired before they were due, as an operator may ask for."""
+    """Fired before they were due, while paused, or too late for their policy: an operator may ask for that."""
     copies: int = 0
     """Further messages of one occurrence at another cluster, where that is allowed."""
     unknown_found: int = 0

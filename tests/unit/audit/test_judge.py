@@ -229,6 +229,23 @@ FAULTY: dict[str, tuple[Evidence, dict[Fault, int]]] = {
         evidence([BAD, tombstone(2, 1, b"rejected")]),
         {Fault.NOT_ENDED: 1},
     ),
+    "a refused update that ends the good version": (
+        evidence([OLD, BAD, tombstone(2, 1, b"rejected")], [], [changed(told(BAD, b"rejected"), fire_id=None)]),
+        {Fault.LOST: 1},
+    ),
+    "a version written again in the place of another": (
+        fired([NEW._replace(offset=0), OLD._replace(offset=1), schedule(3, b"new", replaces=1)], now_ms=DUE_MS - 1),
+        {Fault.LOST: 1},
+    ),
+    "written back with a delay, which counts anew": (
+        evidence(
+            [
+                schedule(0, paused=b"true"),
+                changed(schedule(1, replaces=0, paused=b"true", at=b"2030-03-17T17:46:40.25Z"), epoch=None),
+            ]
+        ),
+        {Fault.ALTERED: 1},
+    ),
     "two messages": (delivered(MESSAGE, AGAIN), {Fault.DOUBLED: 1}),
     "two messages, two lines of the history, one tombstone": (
         replace(delivered(MESSAGE, AGAIN), history=[TOLD, TOLD._replace(offset=1)]),
@@ -414,6 +431,25 @@ def test_the_two_ways_in_which_a_race_may_end_are_told_apart() -> None:
 
     assert (late.too_late, late.replaced) == (1, 0)
     assert (in_time.too_late, in_time.replaced) == (0, 1)
+
+
+def test_what_only_an_operator_may_ask_for_is_counted() -> None:
+    """Early, while it is paused, while its partition is, or too late for its policy."""
+    pause = record(SCHEDULES, 1, b"||scheduler-paused||", b"", [])
+    late = schedule(0, misfire=b"skip", misfire_grace=b"1ms")
+    witness = schedule(2, b"witness", FAR_MS, key=b"w", paused=b"true")
+    again = schedule(3, b"witness", FAR_MS, key=b"w", paused=b"true", replaces=2)
+    for case in (
+        SOUND["is fired by request"],
+        fired([schedule(0, paused=b"true"), ENDED], (schedule(0), DUE_MS)),
+        fired([OLD, pause, witness, again, tombstone(4, 0)], (OLD, DUE_MS)),
+        fired([late, ENDED], (late, DUE_MS)),
+    ):
+        verdict = judge(case)
+        verdict.check()
+        assert verdict.requested == 1
+    unread = judge(fired([OLD, pause, tombstone(4, 0)], (OLD, DUE_MS)))
+    assert (unread.clean, unread.requested) == (True, 0)
 
 
 def test_what_was_not_acknowledged_may_be_there_or_not() -> None:
