@@ -68,20 +68,16 @@ def match(ends: Sequence[End], told: Iterable[Said], messages: Iterable[Said]) -
     table = _Table(told, messages)
     certain = [end for end in ends if not end.perhaps]
     left = table.place(certain, exactly=True)
-    requested = 0
-    for end in (end for end in ends if end.perhaps):
-        if not table.between(end, exactly=True):
-            requested += table.before(end)
+    others = [end for end in ends if end.perhaps and not table.between(end, exactly=True)]
+    early = {id(end) for end in (*(each for each in left if each.outcome is not None), *others) if table.before(end)}
     # what does not fit in every word comes last, and is told apart afterwards
     skipped = []
-    for end in table.place(left, exactly=False):
+    for end in table.place([each for each in left if id(each) not in early], exactly=False):
         if end.outcome is None:
             skipped.append(end)
-        elif table.before(end):
-            requested += 1
         else:
             table.at(end.version.due_ms).ends.append(end)
-    return Matched(table.units(), skipped, requested)
+    return Matched(table.units(), skipped, len(early))
 
 
 class _Table:
