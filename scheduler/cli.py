@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from scheduler import __version__
+from scheduler.commands.audit import audit
 from scheduler.commands.changes import cancel, fire, pause, resume
 from scheduler.commands.doctor import doctor
 from scheduler.commands.history import history
@@ -25,7 +26,7 @@ def cli() -> None:
     """Fire messages on Kafka at their time, exactly once."""
 
 
-for command in (run_command, topics, doctor, list_command, get, cancel, fire, pause, resume, history):
+for command in (run_command, topics, doctor, list_command, get, cancel, fire, pause, resume, history, audit):
     cli.add_command(command)
 
 

@@ -6,11 +6,12 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What the commands return; the numbers above 2 are those of `sysexits.h`."""
+    """What the commands return; the numbers from 64 to 78 are those of `sysexits.h`."""
 
     OK = 0
     FAILED = 1
     CHANGES = 2  # `planner plan`: something would change
+    FAULTS = 3  # `scheduler audit`: something is lost, doubled, or otherwise not as it should be
     USAGE = 64  # a wrong option or argument
     BAD_INPUT = 65  # a crontab, a record or a header that cannot be read
     UNAVAILABLE = 69  # the broker does not answer

@@ -46,7 +46,7 @@ def rewritten(version: Schedule, change: Change, now_ms: int) -> Schedule:
     if change.verb is Verb.PAUSE:
         return wire.restated(version, paused=True)
     if change.verb is Verb.RESUME:
-        follows = version.rule is not None and version.due_ms <= now_ms
+        follows = version.paused and version.rule is not None and version.due_ms <= now_ms
         due_ms = version.rule.next_after(now_ms, version.due_ms) if follows and version.rule else None
         return wire.restated(version, due_ms=due_ms, paused=False)
     if due_ms is None and rule is not None:

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import threading
-from functools import partial
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import pytest
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import Producer
 
+from scheduler.audit.installation import Case, Source, gather
+from scheduler.audit.journal import Journal, read
+from scheduler.audit.judge import judge
+from scheduler.audit.recorder import Recorder
 from scheduler.clock import Deadline, SystemClock
 from scheduler.topics import schedules_topic
-from tests.support.auditor import Submission, judge
-from tests.support.evidence import LiveReader, gather
 from tests.support.processes import Replicas
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from tests.support.auditor import Header, Seen
+    from scheduler.audit.records import Header, Record
     from tests.support.broker import Broker, Topics
     from tests.support.processes import Replica
 
@@ -52,17 +52,16 @@ never = threading.Event()
 
 
 class Load(threading.Thread):
-    """Submits schedules at a fixed rate, whatever the scheduler does, and keeps what the broker said of each."""
+    """Submits schedules at a fixed rate, whatever the scheduler does, and notes what the broker said of each."""
 
-    def __init__(self, bootstrap_servers: str, schedules: str, target: str) -> None:
+    def __init__(self, bootstrap_servers: str, schedules: str, target: str, journal: Journal) -> None:
         super().__init__(name="load", daemon=True)
         self._bootstrap_servers = bootstrap_servers
         self._schedules = schedules
         self._target = target
         self._written = 0
         self._news = threading.Condition()
-        self.submissions: list[Submission] = []
-        """Complete once the thread has ended."""
+        self._journal = journal
         self.seconds = 0.0
         """How long the writing took."""
 
@@ -93,22 +92,14 @@ class Load(threading.Thread):
         due_ms = clock.now_ms() + SHORTEST_DELAY_MS + number * STRIDE % (at_most_ms - SHORTEST_DELAY_MS)
         if partition % 2:
             due_ms -= due_ms % 1000 // 5  # nothing is due in the last 200 ms of a second
-        submission = Submission(key, due_ms, sha256(payload).digest(), target_key, customers, None, None, None)
         headers: list[Header] = [
             *customers,
             ("scheduler-epoch", b"%d.%03d" % divmod(due_ms, 1000)),
             ("scheduler-target-topic", self._target.encode()),
             ("scheduler-target-key", target_key),
         ]
-        delivered = partial(self._delivered, submission)
-        producer.produce(self._schedules, payload, key, partition, headers=headers, on_delivery=delivered)
-
-    def _delivered(self, submission: Submission, error: KafkaError | None, message: Message) -> None:
-        if error is None:
-            submission = submission._replace(
-                partition=message.partition(), offset=message.offset(), timestamp_ms=message.timestamp()[1]
-            )
-        self.submissions.append(submission)
+        report = self._journal.report(self._schedules, key, payload, headers)
+        producer.produce(self._schedules, payload, key, partition, headers=headers, on_delivery=report)
 
     def wait_for(self, share: float) -> None:
         """Return once that share of the schedules is written."""
@@ -139,13 +130,14 @@ def test_each_schedule_fires_exactly_once_though_replicas_crash_and_freeze(
     }
     with (
         Replicas(environment, tmp_path, clock) as replicas,
-        LiveReader(broker.bootstrap_servers, target, clock) as live,
+        Recorder({"bootstrap.servers": broker.bootstrap_servers}, (schedules, history, target), clock) as recorder,
     ):
         first = replicas.start("first")
         first.wait_for("restored", seconds=JOIN_SECONDS, count=PARTITIONS)
         second, third = (_join(replicas, name) for name in ("second", "third"))
         _wait_until_restored({f"{schedules}/{number}" for number in range(PARTITIONS)}, (first, second, third))
-        load = Load(broker.bootstrap_servers, schedules, target)
+        journal = Journal(tmp_path / "writes.jsonl")
+        load = Load(broker.bootstrap_servers, schedules, target, journal)
         load.start()
 
         load.wait_for(1 / 3)
@@ -166,20 +158,29 @@ def test_each_schedule_fires_exactly_once_though_replicas_crash_and_freeze(
         second.wait_for("restored", seconds=JOIN_SECONDS, count=before + 1)
         load.join()
 
-        keys = {submission.key for submission in load.submissions}
-        live.wait_until(_has_fired(keys), FIRED_SECONDS)  # what has not by then is for the judge
+        journal.close()
+        entries = read(tmp_path / "writes.jsonl")
+
+        # what has not fired by then is for the judge
+        recorder.wait_until(_has_fired({entry.key for entry in entries}, target, recorder), FIRED_SECONDS)
         survivors = (second, third, fourth)
         for replica in survivors:
             replica.ask_to_stop()
         exit_codes = [replica.exit_code(STOP_SECONDS) for replica in survivors]
-        evidence = gather(
-            broker.bootstrap_servers, clock, schedules=schedules, history=history, target=target, live=live
+        source = Source(
+            {"bootstrap.servers": broker.bootstrap_servers},
+            [schedules],
+            history,
+            environment["DEAD_LETTER_TOPIC"],
         )
+        evidence = gather(source, clock, Case(entries), recorder=recorder)
 
-    report = judge(load.submissions, evidence)
-    print(f"{report.summary}; written in {load.seconds:.1f} s")  # noqa: T201 - what a run is worth knowing for: pytest -s or -rP shows it
-    report.check()
-    assert report.submitted == report.fired == SCHEDULES
+    verdict = judge(evidence)
+    print(f"{verdict.summary}; written in {load.seconds:.1f} s")  # noqa: T201 - what a run is worth knowing for: pytest -s or -rP shows it
+    verdict.check()
+    assert verdict.schedules == verdict.messages == verdict.outcomes["fired"] == SCHEDULES
+    assert not verdict.unjudged
+    assert verdict.requested == verdict.unknown_found == 0
     assert exit_codes == [0, 0, 0]
 
 
@@ -203,16 +204,16 @@ def _wait_until_restored(partitions: set[str], replicas: Sequence[Replica]) -> N
         clock.wait(never, 0.1)
 
 
-def _has_fired(keys: set[bytes]) -> Callable[[list[Seen]], bool]:
-    """Whether a message of each schedule was seen; looks at every message once."""
+def _has_fired(keys: set[bytes], target: str, recorder: Recorder) -> Callable[[], bool]:
+    """Whether a message of each schedule was seen; looks at every record once."""
     left = set(keys)
     looked_at = 0
 
-    def check(seen: list[Seen]) -> bool:
+    def check() -> bool:
         nonlocal looked_at
-        for message in seen[looked_at:]:
-            left.discard(message.stated("scheduler-key") or b"")
-        looked_at = len(seen)
+        new: list[Record] = recorder.records(looked_at)
+        looked_at += len(new)
+        left.difference_update(each.stated("scheduler-key") or b"" for each in new if each.topic == target)
         return not left
 
     return check

@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple
 
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Producer
 
 from tests.support.records import Put, Record
 from tests.support.schedules import SECONDS, clock, wait_until
@@ -113,52 +113,3 @@ def steady_writer(installation: Installation, make: Callable[[int], Put], *, a_s
         left = producer.flush(SECONDS)
         written.extend(stood[number] for number in sorted(stood))
     assert left == 0, "the broker has not taken every record"
-
-
-class LogReader:
-    """Reads the committed records of a topic as they are written, so that none is missed that compaction removes."""
-
-    def __init__(self, installation: Installation, topic: str) -> None:
-        conf: dict[str, Any] = {
-            "bootstrap.servers": installation.broker,
-            "group.id": "reads-without-joining",
-            "isolation.level": "read_committed",
-            "enable.auto.commit": False,
-            "fetch.wait.max.ms": 10,
-        }
-        self._consumer = Consumer(conf)
-        partitions = self._consumer.list_topics(topic, timeout=SECONDS).topics[topic].partitions
-        self._consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
-        self._found: dict[tuple[int, int], Record] = {}
-        self._failure: Exception | None = None
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._main, name="log-reader", daemon=True)
-
-    def __enter__(self) -> Self:
-        """Begin to read."""
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop reading."""
-        self._stop.set()
-        self._thread.join()
-        self._consumer.close()
-
-    def with_rest(self, rest: Sequence[Record]) -> list[Record]:
-        """Everything that was read, and what stands in the log now."""
-        if self._failure is not None:
-            raise self._failure
-        return list({**dict(self._found), **{(each.partition, each.offset): each for each in rest}}.values())
-
-    def _main(self) -> None:
-        try:
-            while not self._stop.is_set():
-                message = self._consumer.poll(0.1)
-                if message is None:
-                    continue
-                if message.error() is not None:
-                    raise KafkaException(message.error())
-                self._found[message.partition(), message.offset()] = Record.of(message)
-        except Exception as error:  # noqa: BLE001 - raised to whoever asks
-            self._failure = error

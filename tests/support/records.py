@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING
+
+from scheduler.audit.entries import ACKNOWLEDGED, Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +39,15 @@ class Record:
             message.key(),
             message.value(),
             message.headers() or [],
+        )
+
+    @property
+    def entry(self) -> Entry:
+        """What the journal of its producer says of it, once it is acknowledged."""
+        digest = None if self.value is None else sha256(self.value).hexdigest()
+        place = self.partition, self.offset, self.timestamp_ms
+        return Entry(
+            self.topic, self.key or b"", ACKNOWLEDGED, *place, digest, len(self.value or b""), tuple(self.headers)
         )
 
     def __getitem__(self, name: str) -> bytes | None:

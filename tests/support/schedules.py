@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
+from scheduler.audit.installation import Case, Source, gather
+from scheduler.audit.judge import judge
+from scheduler.audit.recorder import Recorder
 from scheduler.clock import Clock, Deadline, SystemClock
 from scheduler.engine.life import State
 from scheduler.runtime.settings import Settings
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import TracerProvider
 
+    from scheduler.audit.verdict import Verdict
     from tests.support.broker import Topics
 
 SECONDS = 30.0
@@ -230,6 +234,19 @@ class Installation:
             yield consumer, partitions
         finally:
             consumer.close()
+
+    # -- what came of it -------------------------------------------------------------------------------
+
+    def recorder(self) -> Recorder:
+        """A reader of everything, while the block lasts."""
+        topics = (*self.schedules_topics, self.history, self.target)
+        return Recorder({"bootstrap.servers": self.broker}, topics, clock)
+
+    def judged(self, written: Sequence[Record], recorder: Recorder | None = None) -> Verdict:
+        """What the judge says now; `written` is all that clients have written, as it was acknowledged."""
+        conf = {"bootstrap.servers": self.broker}
+        source = Source(conf, self.schedules_topics, self.history, self.dead_letters, [self.target])
+        return judge(gather(source, clock, Case([each.entry for each in written]), recorder=recorder))
 
     # -- replicas ------------------------------------------------------------------------------------
 

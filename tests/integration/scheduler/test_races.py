@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import pytest
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
-from tests.support.clients import Entry, LogReader, StampedPut, write_by_timetable
+from tests.support.clients import Entry, StampedPut, write_by_timetable
 from tests.support.records import Put
-from tests.support.replay import Evidence, Verdict, gone, judge
 from tests.support.schedules import JAVA, SECONDS, clock, wait_until, wait_until_pending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from scheduler.audit.recorder import Recorder
     from tests.support.records import Record
     from tests.support.schedules import Installation
 
@@ -40,18 +40,6 @@ def version(installation: Installation, key: bytes, number: int, due_ms: int, **
     """A version of a schedule that the judge can tell from the others."""
     name = b"%s/%d" % (key, number)
     return installation.schedule(key, b"of " + name, due_ms=due_ms, headers=[("version", name)], **stated)
-
-
-def judged(installation: Installation, written: list[Record], log: list[Record]) -> Verdict:
-    return judge(
-        Evidence(
-            written,
-            log,
-            installation.read(installation.target),
-            installation.read(installation.history),
-            clock.now_ms(),
-        )
-    )
 
 
 def races(installation: Installation, start_ms: int, dice: random.Random) -> Iterator[Entry]:
@@ -98,7 +86,7 @@ def test_races_with_the_firing_lose_and_double_nothing_while_the_log_is_compacte
     """By clients whose partitioners differ; a second replica joins in the middle, then the first one leaves."""
     installation = install(partitions=2, config=COMPACTED)
     with (
-        LogReader(installation, installation.schedules) as reader,
+        installation.recorder() as recorder,
         ThreadPoolExecutor(1) as clients,
         ExitStack() as replicas,
     ):
@@ -118,31 +106,34 @@ def test_races_with_the_firing_lose_and_double_nothing_while_the_log_is_compacte
         written = writing.result(2 * SECONDS)
         installation.wait_until_restored(second)
         wait_until_pending(second, len(FAR))
-        written += wait_until_compacted(installation, reader)
+        written += wait_until_compacted(installation, recorder)
 
-    # who starts afresh, from what compaction has left, has nothing more to fire
-    with installation.replica() as third:
-        written += installation.write(
-            *(version(installation, b"afterwards-%d" % each, 0, clock.now_ms(), partition=each) for each in (0, 1))
-        )
-        installation.fired(b"afterwards-0", b"afterwards-1")
-        wait_until_pending(third, len(FAR))
+        # who starts afresh, from what compaction has left, has nothing more to fire
+        replicas.close()
+        with installation.replica() as third:
+            written += installation.write(
+                *(version(installation, b"afterwards-%d" % each, 0, clock.now_ms(), partition=each) for each in (0, 1))
+            )
+            installation.fired(b"afterwards-0", b"afterwards-1")
+            wait_until_pending(third, len(FAR))
+        found = installation.judged(written, recorder)
 
-    found = judged(installation, written, reader.with_rest(installation.read(installation.schedules)))
-    assert found.faults == []
-    assert found.fired > 200
-    assert min(found.replaced, found.cancelled, found.too_late) > 0, f"no races to speak of: {found}"
+    found.check()
+    assert not found.unjudged
+    assert found.messages > 200
+    assert min(found.replaced, found.outcomes["cancelled"], found.too_late) > 0, f"no races to speak of: {found}"
+    assert found.requested == 0
 
 
-def wait_until_compacted(installation: Installation, reader: LogReader) -> list[Record]:
-    """Return once records are missing from the log that the reader has seen; with what had to be written for it."""
+def wait_until_compacted(installation: Installation, recorder: Recorder) -> list[Record]:
+    """Return once records are missing from the log that the recorder has seen; with what had to be written for it."""
     written: list[Record] = []
 
     def compacted() -> bool:
         # the newest segment is never compacted; a further record closes it
         closing = [installation.cancel(b"unknown", partition=each) for each in range(installation.partitions)]
         written.extend(installation.write(*closing))
-        return gone(reader.with_rest([]), installation.read(installation.schedules)) > 100
+        return recorder.count(installation.schedules) - len(installation.read(installation.schedules)) > 100
 
     wait_until(compacted, "the broker has compacted the schedules topic", 2 * SECONDS)
     return written

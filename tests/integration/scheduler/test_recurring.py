@@ -14,7 +14,6 @@ import pytest
 
 from tests.support.clients import Entry, write_by_timetable
 from tests.support.clocks import ClockAt
-from tests.support.replay import Evidence, Verdict, judge
 from tests.support.schedules import JAVA, clock, wait_until, wait_until_pending
 
 if TYPE_CHECKING:
@@ -192,24 +191,13 @@ def test_a_change_of_the_rule_while_it_fires_is_never_lost_and_never_followed_by
         last = {key: b"of %s/50" % key for key in keys}
         wait_until(lambda: {each.key: each.value for each in engine.pending} == last, "the last rules are in force")
         with suppress(AssertionError):  # the verdict below says what is missing
-            wait_until(lambda: not verdict(installation, written).faults, "all is told")
+            wait_until(lambda: installation.judged(written).clean, "all is told")
 
-    found = verdict(installation, written)
-    assert found.faults == []
-    assert found.fired > 20
+    found = installation.judged(written)
+    found.check()
+    assert not found.unjudged
+    assert found.messages > 20
     assert found.replaced > 0
-
-
-def verdict(installation: Installation, written: list[Record]) -> Verdict:
-    return judge(
-        Evidence(
-            written,
-            installation.read(installation.schedules),
-            installation.read(installation.target),
-            installation.read(installation.history),
-            clock.now_ms(),
-        )
-    )
 
 
 @pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata"])

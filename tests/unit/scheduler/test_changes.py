@@ -149,6 +149,17 @@ def test_a_recurring_schedule_leaves_out_what_passed_while_it_was_paused(partiti
     assert partition.version().due_ms == first_ms + 4 * HOUR
 
 
+def test_a_recurring_schedule_that_is_not_paused_loses_nothing_when_it_is_resumed(partition):
+    """It is due, and about to fire: somebody who resumes it leaves out nothing."""
+    partition.schedule(cron="@every 1h")
+    first_ms = partition.version().due_ms
+    partition.now_ms = first_ms + 5
+    partition.ask(Verb.RESUME)
+
+    assert partition.version().due_ms == first_ms
+    assert partition.fire() == [(b"k", Outcome.FIRED)]
+
+
 def test_a_pause_is_in_the_log_so_the_next_owner_keeps_it(partition):
     partition.schedule()
     partition.ask(Verb.PAUSE)
