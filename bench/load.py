@@ -55,8 +55,9 @@ def raw(settings: Settings, topic: str, target: str, history: str, count: int, p
         1_893_456_000_000,
         1,
     )
-    fired = wire.fired_headers(example, topic, example.due_ms)
-    told = wire.history_headers(example, topic, example.due_ms, Outcome.FIRED, lateness_ms=3)
+    said = wire.said_of(example, topic.encode(), example.due_ms)
+    fired = wire.fired_headers(example, said)
+    told = wire.history_headers(example, said, Outcome.FIRED, lateness_ms=3)
     ended = wire.tombstone_headers(123_456, Outcome.FIRED)
     produce = producer.produce
     for start in range(0, count, TRANSACTION):

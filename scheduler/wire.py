@@ -352,49 +352,51 @@ def _offset(raw: bytes | None) -> int:
     return int(text)
 
 
-def _said_of(schedule: Schedule, topic: str, due_ms: int) -> tuple[Header, ...]:
-    """What the scheduler says of an occurrence, wherever it writes of it."""
+def said_of(schedule: Schedule, topic: bytes, due_ms: int) -> tuple[Header, ...]:
+    """What the scheduler says of an occurrence, wherever it writes of it; the topic as UTF-8."""
+    key = schedule.key
+    name = b"%b@%d" % (key, due_ms) if key.isascii() else fire_id(key, due_ms).encode()
     return (
         (TIMESTAMP, b"%d" % (schedule.timestamp_ms // 1000)),
-        (KEY, schedule.key),
-        (TOPIC, topic.encode()),
+        (KEY, key),
+        (TOPIC, topic),
         (EPOCH, format_epoch(due_ms)),
-        (FIRE_ID, fire_id(schedule.key, due_ms).encode()),
+        (FIRE_ID, name),
     )
+
+
+_OF_ONE_VERSION = frozenset((EPOCH, AT, DELAY, REPLACES, CONTINUES))
+_OUTCOMES: dict[Outcome, Header] = {outcome: (OUTCOME, outcome.value.encode()) for outcome in Outcome}
 
 
 def _lasting(schedule: Schedule) -> list[Header]:
     """The schedule's own headers without those of one version: its due time, and what it replaced."""
-    return [header for header in schedule.own_headers if header[0] not in (EPOCH, AT, DELAY, REPLACES, CONTINUES)]
+    return [header for header in schedule.own_headers if header[0] not in _OF_ONE_VERSION]
 
 
-def fired_headers(schedule: Schedule, topic: str, due_ms: int) -> list[Header]:
-    """Headers of the message at the target: the customer's, then what the scheduler says of it."""
-    return [
-        *schedule.headers,
-        *_said_of(schedule, topic, due_ms),
-    ]
+def fired_headers(schedule: Schedule, said: tuple[Header, ...]) -> list[Header]:
+    """Headers of the message at the target: the customer's, then what the scheduler says of it (`said_of`)."""
+    return [*schedule.headers, *said]
 
 
 def history_headers(
     schedule: Schedule,
-    topic: str,
-    due_ms: int,
+    said: tuple[Header, ...],
     outcome: Outcome,
     *,
     lateness_ms: int,
     reason: str | None = None,
     detail: str | None = None,
 ) -> list[Header]:
-    """Headers of the history record of one version of a schedule."""
-    headers: list[Header] = [
+    """Headers of the history record of one version of a schedule; `said` is what `said_of` says."""
+    headers = [
         *schedule.headers,
         *_lasting(schedule),
-        *_said_of(schedule, topic, due_ms),
-        (OUTCOME, outcome.value.encode()),
+        *said,
+        _OUTCOMES[outcome],
         (LATENESS, b"%d" % lateness_ms),
     ]
-    return _with_reason(headers, reason, detail)
+    return headers if reason is None and detail is None else _with_reason(headers, reason, detail)
 
 
 def rejected_headers(rejected: Rejected, topic: str) -> list[Header]:
@@ -431,7 +433,7 @@ def _with_reason(headers: list[Header], reason: str | None, detail: str | None) 
 
 def tombstone_headers(replaces: int, outcome: Outcome) -> list[Header]:
     """Headers of the tombstone that ends the version at the offset `replaces`."""
-    return [(REPLACES, b"%d" % replaces), (OUTCOME, outcome.value.encode())]
+    return [(REPLACES, b"%d" % replaces), _OUTCOMES[outcome]]
 
 
 def successor_headers(schedule: Schedule, due_ms: int, replaces: int) -> list[Header]:
