@@ -105,6 +105,8 @@ class PartitionEngine:
         """The bodies of versions due until then are kept; of others `far` may be told instead."""
         self._wanted: set[int] = set()
         """Offsets of versions without which something cannot be said."""
+        self._asked_for: set[int] = set()
+        """Offsets that were wanted, and whose bodies have not come yet."""
         self._starving: set[bytes] = set()
         """Keys about which nothing can be said before a body is supplied."""
         self._end = -1
@@ -314,6 +316,7 @@ class PartitionEngine:
         self._postponed.clear()
         self._nameless.clear()
         self._wanted.clear()
+        self._asked_for.clear()
 
     # -- bodies --------------------------------------------------------------------------------------
 
@@ -325,16 +328,20 @@ class PartitionEngine:
         self.horizon_ms = ahead[-1].due_ms if len(ahead) == limit else until_ms
         if len(ahead) == limit:  # the rest of that millisecond too: the horizon has no middle
             ahead = self.pending.far_between(ahead[0].due_ms - 1, self.horizon_ms, len(self.pending))
-        return [far.offset for far in ahead]
+        offsets = [far.offset for far in ahead]
+        self._asked_for.update(offsets)
+        return offsets
 
     def wanted(self) -> list[int]:
-        """Offsets of versions whose bodies are wanted at once; each is told once."""
-        wanted = list(self._wanted)
+        """Offsets of versions whose bodies are wanted at once; each is told once, until it has come."""
+        wanted = [*(self._wanted - self._asked_for)]
+        self._asked_for |= self._wanted
         self._wanted.clear()
         return wanted
 
     def supply(self, schedule: Schedule) -> None:
         """The body of a far version, in force or cancelled."""
+        self._asked_for.discard(schedule.offset)
         self.pending.supply(schedule)
         self._starving.discard(schedule.key)
         for fact in self._open.get(schedule.key, ()):
@@ -346,6 +353,7 @@ class PartitionEngine:
 
         Nothing can be delivered without it, and the history says so; it is all that can still be told.
         """
+        self._asked_for.discard(offset)
         key = self.pending.key_at(offset)
         if key is not None:
             version = self.pending.remove(key)
