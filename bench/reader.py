@@ -34,11 +34,11 @@ class Reader:
         ends = [TopicPartition(topic, number, cluster.high_watermark(topic, number)) for number in range(count)]
         self._consumer.assign(ends)
 
-    def count(self, wanted: int) -> float:
-        """Read that many records; the Unix time at which the last one was here."""
+    def count(self, wanted: int, seconds: float = SILENCE_SECONDS) -> float:
+        """Read that many records, none longer in coming than that; the Unix time at which the last one was here."""
         seen = 0
         while seen < wanted:
-            seen += len(self._some())
+            seen += len(self._some(seconds))
         return time.time()
 
     def arrivals(self, wanted: int) -> list[tuple[float, int]]:
@@ -61,10 +61,10 @@ class Reader:
                 late.append((now - due) * 1000)
         return late
 
-    def _some(self) -> list[Message]:
-        first = self._consumer.poll(SILENCE_SECONDS)
+    def _some(self, seconds: float = SILENCE_SECONDS) -> list[Message]:
+        first = self._consumer.poll(seconds)
         if first is None:
-            raise SystemExit(f"nothing came for {SILENCE_SECONDS:g} s")
+            raise SystemExit(f"nothing came for {seconds:g} s")
         messages = [first, *self._consumer.consume(10_000, 0)]
         for message in messages:
             if message.error():

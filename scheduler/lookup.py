@@ -53,7 +53,7 @@ def in_force(
         engine = engines.get(partition)
         if engine is None:
             engine = engines[partition] = engine_of(partition)
-        feed(engine, message)
+        feed(engine, (message,))
     return [
         Stored(topic, partition, schedule, engine.paused, read_to[partition])
         for partition, engine in sorted(engines.items())

@@ -61,6 +61,7 @@ class Reason(StrEnum):
     UNKNOWN_PARTITION = "unknown-target-partition"
     TOO_LARGE = "too-large"
     UNAVAILABLE = "target-unavailable"
+    RECORD_GONE = "record-gone"
     NOT_AUTHORIZED = "not-authorized"
     REFUSED = "refused-by-broker"
 

@@ -15,8 +15,10 @@ from scheduler.api.identity import client_id
 from scheduler.api.server import ApiServer
 from scheduler.broker.checks import wait_for_topics
 from scheduler.broker.cluster import Cluster
+from scheduler.broker.collector import Collector
 from scheduler.broker.courier import Courier
 from scheduler.broker.deliveries import Deliveries
+from scheduler.broker.feed import schedules
 from scheduler.broker.gateway import Gateway
 from scheduler.broker.observer import Observer, Observers
 from scheduler.broker.owner import Owner
@@ -35,10 +37,13 @@ from scheduler.runtime.metrics import MetricsServer
 from scheduler.tracing import open_tracing
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from opentelemetry.trace import TracerProvider
 
     from scheduler.broker.owner import Standing
     from scheduler.runtime.settings import Address, Settings
+    from scheduler.schedule import Schedule
 
 log = logging.getLogger("scheduler")
 
@@ -93,6 +98,9 @@ class Scheduler:
         )
         self.registry.register(PartitionCollector(self.standings, lambda: self._subscriber.lags))
         self._stop = threading.Event()
+        self._collector = Collector(self._consumer_conf, self._clock, self._stop)
+        # what is looked at does not hold up what is due
+        self._onlooker = Collector(self._consumer_conf, self._clock, self._stop)
         self._thread = threading.Thread(target=self._main, name="reader", daemon=True)
         self._api: ApiServer | None = None
         self._metrics_server: MetricsServer | None = None
@@ -145,6 +153,10 @@ class Scheduler:
         """Whether the group has told this replica which partitions it has."""
         return self._subscriber.joined
 
+    def read_again(self, where: tuple[str, int], offsets: Sequence[int], seconds: float) -> list[Schedule]:
+        """The schedules that stand at these offsets of a partition, as far as they are there and come in time."""
+        return schedules(self._onlooker.read(*where, offsets, seconds))
+
     def standings(self) -> dict[tuple[str, int], Standing]:
         """Where each partition of this replica stands."""
         return {key: owner.standing for key, owner in self._subscriber.owners.items()}
@@ -162,6 +174,8 @@ class Scheduler:
             self._api.close()
         if self._metrics_server is not None:
             self._metrics_server.close()
+        self._collector.close()
+        self._onlooker.close()
         self.kafka.close()
         self._api = self._metrics_server = None
         if self._tracing is not None:
@@ -224,5 +238,6 @@ class Scheduler:
             self._clock,
             self._observer,
             self._skew.committed,
+            self._collector,
             since_delta=settings.since_delta,
         )

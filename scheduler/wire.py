@@ -119,6 +119,50 @@ def decode(
         return Rejected(key, value, list(given), offset, timestamp_ms, error.reason, str(error))
 
 
+_SOUND_TARGETS: set[bytes] = set()
+"""Names of targets, as they were written, that have been found sound; no more than fit."""
+_MOST_TARGETS = 10_000
+
+
+def plain_due_ms(headers: Sequence[Header]) -> int | None:
+    """When a customer's plain one-shot is due, for sure without `decode`; None where that has to look.
+
+    A restore asks this of every record, so it knows only the usual form: an epoch, a target topic that was seen
+    before, perhaps a target key, the customer's own headers. 0.6 microseconds, where `decode` takes ten times that.
+    """
+    epoch = target = None
+    keys = 0
+    for name, raw in headers:
+        if name == EPOCH:
+            if epoch is not None:
+                return None
+            epoch = raw
+        elif name == TARGET_TOPIC:
+            if target is not None:
+                return None
+            target = raw
+        elif name == TARGET_KEY:
+            keys += 1
+        elif name.startswith(PREFIX):
+            return None
+    if epoch is None or target not in _SOUND_TARGETS or keys > 1:
+        return None
+    return _plain_epoch_ms(epoch)
+
+
+def _plain_epoch_ms(epoch: bytes) -> int | None:
+    # isdigit of bytes knows the digits of ASCII only
+    if epoch.isdigit():
+        return int(epoch) * 1000 if len(epoch) <= _SECONDS_DIGITS else None
+    seconds, point, ms = epoch[:_SECONDS_DIGITS], epoch[_SECONDS_DIGITS : _SECONDS_DIGITS + 1], epoch[-3:]
+    plain = len(epoch) == _SECONDS_DIGITS + 4 and point == b"." and seconds.isdigit() and ms.isdigit()
+    return int(seconds + ms) if plain else None
+
+
+_SECONDS_DIGITS = 10
+"""Until the year 2286."""
+
+
 def _cancelled_version(headers: Sequence[Header]) -> int | None:
     for name, raw in headers:
         if name == REPLACES:
@@ -235,9 +279,12 @@ def _due(stated: dict[str, bytes | None], rule: Rule | None, timestamp_ms: int) 
 def _target_topic(stated: dict[str, bytes | None]) -> str:
     if TARGET_TOPIC not in stated:
         raise _RejectedError(Reason.MISSING_TARGET, f"{TARGET_TOPIC} is missing")
+    raw = stated[TARGET_TOPIC]
     topic = _text(stated, TARGET_TOPIC, Reason.BAD_TARGET)
     if _TOPIC.fullmatch(topic) is None or topic in (".", ".."):
         raise _RejectedError(Reason.BAD_TARGET, f"{TARGET_TOPIC}: {topic[:60]!r} is not a topic name")
+    if raw is not None and len(_SOUND_TARGETS) < _MOST_TARGETS:
+        _SOUND_TARGETS.add(raw)
     return topic
 
 
@@ -305,49 +352,51 @@ def _offset(raw: bytes | None) -> int:
     return int(text)
 
 
-def _said_of(schedule: Schedule, topic: str, due_ms: int) -> tuple[Header, ...]:
-    """What the scheduler says of an occurrence, wherever it writes of it."""
+def said_of(schedule: Schedule, topic: bytes, due_ms: int) -> tuple[Header, ...]:
+    """What the scheduler says of an occurrence, wherever it writes of it; the topic as UTF-8."""
+    key = schedule.key
+    name = b"%b@%d" % (key, due_ms) if key.isascii() else fire_id(key, due_ms).encode()
     return (
         (TIMESTAMP, b"%d" % (schedule.timestamp_ms // 1000)),
-        (KEY, schedule.key),
-        (TOPIC, topic.encode()),
+        (KEY, key),
+        (TOPIC, topic),
         (EPOCH, format_epoch(due_ms)),
-        (FIRE_ID, fire_id(schedule.key, due_ms).encode()),
+        (FIRE_ID, name),
     )
+
+
+_OF_ONE_VERSION = frozenset((EPOCH, AT, DELAY, REPLACES, CONTINUES))
+_OUTCOMES: dict[Outcome, Header] = {outcome: (OUTCOME, outcome.value.encode()) for outcome in Outcome}
 
 
 def _lasting(schedule: Schedule) -> list[Header]:
     """The schedule's own headers without those of one version: its due time, and what it replaced."""
-    return [header for header in schedule.own_headers if header[0] not in (EPOCH, AT, DELAY, REPLACES, CONTINUES)]
+    return [header for header in schedule.own_headers if header[0] not in _OF_ONE_VERSION]
 
 
-def fired_headers(schedule: Schedule, topic: str, due_ms: int) -> list[Header]:
-    """Headers of the message at the target: the customer's, then what the scheduler says of it."""
-    return [
-        *schedule.headers,
-        *_said_of(schedule, topic, due_ms),
-    ]
+def fired_headers(schedule: Schedule, said: tuple[Header, ...]) -> list[Header]:
+    """Headers of the message at the target: the customer's, then what the scheduler says of it (`said_of`)."""
+    return [*schedule.headers, *said]
 
 
 def history_headers(
     schedule: Schedule,
-    topic: str,
-    due_ms: int,
+    said: tuple[Header, ...],
     outcome: Outcome,
     *,
     lateness_ms: int,
     reason: str | None = None,
     detail: str | None = None,
 ) -> list[Header]:
-    """Headers of the history record of one version of a schedule."""
-    headers: list[Header] = [
+    """Headers of the history record of one version of a schedule; `said` is what `said_of` says."""
+    headers = [
         *schedule.headers,
         *_lasting(schedule),
-        *_said_of(schedule, topic, due_ms),
-        (OUTCOME, outcome.value.encode()),
+        *said,
+        _OUTCOMES[outcome],
         (LATENESS, b"%d" % lateness_ms),
     ]
-    return _with_reason(headers, reason, detail)
+    return headers if reason is None and detail is None else _with_reason(headers, reason, detail)
 
 
 def rejected_headers(rejected: Rejected, topic: str) -> list[Header]:
@@ -384,7 +433,7 @@ def _with_reason(headers: list[Header], reason: str | None, detail: str | None) 
 
 def tombstone_headers(replaces: int, outcome: Outcome) -> list[Header]:
     """Headers of the tombstone that ends the version at the offset `replaces`."""
-    return [(REPLACES, b"%d" % replaces), (OUTCOME, outcome.value.encode())]
+    return [(REPLACES, b"%d" % replaces), _OUTCOMES[outcome]]
 
 
 def successor_headers(schedule: Schedule, due_ms: int, replaces: int) -> list[Header]:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from scheduler.schedule import Schedule
 
 
+READ_SECONDS = 60.0
+"""For all of a partition that is not in memory."""
+
+
 def routes(replica: Replica, address: str) -> APIRouter:
     """What one replica answers for itself."""
     router = APIRouter(tags=["this replica"])
@@ -53,11 +57,13 @@ def routes(replica: Replica, address: str) -> APIRouter:
     @router.get("/schedules")
     def schedules() -> list[dict[str, Any]]:
         """What is pending in the partitions of this replica."""
-        return [
-            _shown(topic, schedule)
-            for (topic, _), owner in replica.owners().items()
-            for schedule in owner.engine.pending
-        ]
+        found = []
+        for where, owner in replica.owners().items():
+            pending = owner.engine.pending
+            far = [version.offset for version in pending.far()]
+            there = [*pending, *(replica.read_again(where, far, READ_SECONDS) if far else ())]
+            found += [_shown(where[0], schedule) for schedule in there]
+        return found
 
     return router
 

@@ -17,13 +17,13 @@ from scheduler.broker.requests import OutcomeUnknownError, PartitionGoneError, T
 from scheduler.clock import Deadline
 from scheduler.engine.changes import Change, NotPendingError, Verb
 from scheduler.engine.life import State
-from scheduler.engine.pending import place
+from scheduler.engine.pending import Far, place
 from scheduler.records import Write
 from scheduler.runtime.logs import fields
 from scheduler.schedule import Outcome, Schedule, display
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from scheduler.api.replica import Partition, Replica
     from scheduler.api.views import Where
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 CHUNK = 1000
 """Versions in one look: about a millisecond of the owner's thread, on which firing waits."""
 ANSWER_SECONDS = 2.0
+BODIES_SECONDS = 10.0
+"""For what is due later to be read from the log again; where it lies far apart, a record takes some milliseconds."""
 SCAN_SECONDS = 3.0
 """After this a list goes out as far as it was looked for."""
 CHANGE_SECONDS = 12.0
@@ -99,7 +101,27 @@ class Local:
     async def get(self, where: Where, schedule_id: str) -> Schedule | None:
         """The version in force of the id, which may be shown with escapes."""
         keys = keys_shown_as(schedule_id)
-        return await self.ask(where, lambda engine: next(filter(None, map(engine.pending.get, keys)), None))
+
+        def found(engine: PartitionEngine) -> Schedule | Far | None:
+            return next((version for key in keys if (version := engine.pending.get(key)) is not None), None)
+
+        version = await self.ask(where, found)
+        if not isinstance(version, Far):
+            return version
+        return next(iter(await self._bodies(where, [version])), None)
+
+    async def _bodies(self, where: Where, versions: Sequence[Schedule | Far]) -> list[Schedule]:
+        """The same versions with their bodies, in order.
+
+        What is not in the log any more, or could not be read in time, is left out.
+        """
+        far = [version.offset for version in versions if isinstance(version, Far)]
+        if not far:
+            return [version for version in versions if isinstance(version, Schedule)]
+        read = await asyncio.to_thread(self._replica.read_again, where, far, BODIES_SECONDS)
+        bodies = {version.offset: version for version in read}
+        found = (bodies.get(version.offset) if isinstance(version, Far) else version for version in versions)
+        return [version for version in found if version is not None]
 
     async def scan(self, where: Where, wanted: Wanted) -> Part:
         """What is wanted in one partition."""
@@ -113,7 +135,7 @@ class Local:
         count = min(CHUNK, wanted.limit + 1)
         while after is not None:
             versions = await self._page(where, after, count)
-            found += filter(wanted.fits, versions)
+            found += filter(wanted.fits, await self._bodies(where, versions))
             after = wanted.goes_on_at(place(versions[-1])) if len(versions) == count else None
             if len(found) >= wanted.limit:
                 del found[wanted.limit :]
@@ -126,7 +148,7 @@ class Local:
         until = None if after is None else Spot(after >> 48, *where, after & (1 << 48) - 1)
         return Part([views.summary(where, version) for version in found], until)
 
-    async def _page(self, where: Where, after: int, count: int) -> list[Schedule]:
+    async def _page(self, where: Where, after: int, count: int) -> list[Schedule | Far]:
         return await self.ask(where, lambda engine: engine.page(after, count))
 
     # -- changing ------------------------------------------------------------------------------------
@@ -228,7 +250,8 @@ class Local:
 
     async def _after(self, where: Where, key: bytes, written: Schedule) -> Schedule:
         try:
-            return await self.ask(where, lambda engine: engine.pending.get(key)) or written
+            version = await self.ask(where, lambda engine: engine.pending.get(key))
+            return next(iter(await self._bodies(where, [version])), written) if version is not None else written
         except UnansweredError:
             return written  # it is committed
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from scheduler.broker.cluster import Member
     from scheduler.broker.gateway import Written
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from scheduler.engine.targets import TargetPolicy
     from scheduler.records import Write
     from scheduler.runtime.settings import Settings
+    from scheduler.schedule import Schedule
 
 
 class Partition(Protocol):
@@ -77,6 +78,10 @@ class Replica(Protocol):
     @property
     def client_id(self) -> str:
         """What it calls itself in the group."""
+        ...
+
+    def read_again(self, where: tuple[str, int], offsets: Sequence[int], seconds: float) -> list[Schedule]:
+        """The schedules that stand at these offsets of a partition, as far as they are there and come in time."""
         ...
 
     def standings(self) -> Mapping[tuple[str, int], Standing]:

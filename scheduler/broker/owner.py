@@ -12,7 +12,7 @@ from confluent_kafka import KafkaException
 
 from scheduler.broker.deliveries import Blame
 from scheduler.broker.failures import Kind, PublishError
-from scheduler.broker.feed import feed
+from scheduler.broker.feed import feed, schedules
 from scheduler.broker.requests import Requests
 from scheduler.engine.life import State
 from scheduler.engine.occurrence import oldest
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from confluent_kafka import Message
 
+    from scheduler.broker.collector import Collected, Collector
     from scheduler.broker.deliveries import Deliveries
     from scheduler.broker.observer import Observer
     from scheduler.broker.publisher import Publisher
@@ -36,6 +37,12 @@ MAX_WAIT_SECONDS = 0.5
 """The wall clock may jump: nobody sleeps through more than this."""
 MAX_BACKLOG = 50_000
 """Records read but not applied; the reader waits while there are more."""
+AHEAD_MS = 120_000
+"""The bodies of what is due within this time are in memory; of what is due later, if it is a plain one-shot, 130 to
+170 bytes are, whatever its payload."""
+LOOK_SECONDS = 15.0
+"""How often it is looked ahead."""
+BODIES_AT_ONCE = 20_000
 REQUEST_PAUSE_SECONDS = 0.001
 """Between two looks at a change that waits for the clock."""
 BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -70,6 +77,7 @@ class Owner:
         clock: Clock,
         observer: Observer,
         on_commit: Callable[[], None],
+        collector: Collector,
         *,
         since_delta: int | None = None,
     ) -> None:
@@ -92,6 +100,11 @@ class Owner:
         self._clock = clock
         self._observer = observer
         self._on_commit = on_commit
+        self._collector = collector
+        self._bodies: SimpleQueue[Collected] = SimpleQueue()
+        self._coming = 0
+        """Bodies that were asked for and have not come yet."""
+        self._look_at = 0.0
         self._since_delta = since_delta
         self._inbox: SimpleQueue[Sequence[Message]] = SimpleQueue()
         self.requests = Requests(lambda: self._inbox.put(()))
@@ -161,10 +174,12 @@ class Owner:
 
     def _run(self) -> None:
         started = self._clock.monotonic()
+        self.engine.horizon_ms = self._clock.now_ms() + AHEAD_MS
         self._fence()
         while not self._stop.is_set():
             state = self.engine.state
             self._apply(self._next())
+            self._collect()
             if self.engine.state is State.RUNNING:
                 if state is not State.RUNNING:
                     self._restored(state, self._clock.monotonic() - started)
@@ -237,6 +252,34 @@ class Owner:
             self._clock.wait(self._stop, seconds)
         self._fence()
 
+    def _collect(self) -> None:
+        """Take in the bodies that have come, and ask for those that will be needed."""
+        while not self._bodies.empty():
+            come = self._bodies.get()
+            self._coming -= len(come.records) + len(come.gone)
+            for schedule in schedules(come.records):
+                self.engine.supply(schedule)
+            for offset in come.gone:
+                log.error("record gone", extra=fields(**self._where, offset=offset))
+                self.engine.gone(offset)
+        if wanted := self.engine.wanted():
+            self._ask_for(wanted)
+        if self.engine.state is State.RUNNING and not self._coming and self._clock.monotonic() >= self._look_at:
+            ahead = self.engine.look_ahead(self._clock.now_ms() + AHEAD_MS, BODIES_AT_ONCE)
+            if ahead:
+                self._ask_for(ahead)
+            if len(ahead) < BODIES_AT_ONCE:
+                self._look_at = self._clock.monotonic() + LOOK_SECONDS
+
+    def _ask_for(self, offsets: Sequence[int]) -> None:
+        self._coming += len(offsets)
+
+        def give(come: Collected) -> None:
+            self._bodies.put(come)
+            self._inbox.put(())
+
+        self._collector.ask(*self.place[:2], offsets, give, lambda: not self._stop.is_set())
+
     def _next(self) -> Sequence[Message]:
         due_ms = self.engine.next_due_ms()
         seconds = MAX_WAIT_SECONDS if due_ms is None else self._clock.seconds_until(due_ms)
@@ -254,8 +297,7 @@ class Owner:
         """
         engine = self.engine
         while messages:
-            for message in messages:
-                feed(engine, message)
+            feed(engine, messages)
             last = messages[-1]
             # the end of a partition has the offset of the record to come; an error has none
             self.read_to = max(self.read_to, last.offset() + (last.error() is None))
@@ -286,6 +328,7 @@ class Owner:
             self._settle(batch, now_ms)
             with suppress(Empty):
                 self._apply(self._inbox.get_nowait())
+            self._collect()
             self._stand()  # where something is always due, this loop does not end
             self.requests.answer(self.engine)  # whoever asks does not wait for a backlog to be fired
 

@@ -19,14 +19,17 @@ from scheduler import wire
 from scheduler.engine.changes import Change, NotPendingError, Verb, continuing, rewritten
 from scheduler.engine.life import Fact, State, after
 from scheduler.engine.occurrence import decide
-from scheduler.engine.pending import Pending, place
-from scheduler.engine.settlement import Settlement
+from scheduler.engine.pending import Far, Pending, place
+from scheduler.engine.settlement import Settlement, Told
+from scheduler.instants import LATEST_MS
 from scheduler.schedule import Cancel, Header, Outcome, Pause, Reason, Rejected, Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 
+_UNKNOWN = ""
+"""The target of a version whose record is gone."""
 SAME_INSTANT_MS = 1000
 """A record stamped less than this ahead of the clock was written just now, by a clock that is a little ahead."""
 
@@ -44,7 +47,7 @@ class _Open:
     newest: int
     """The newest record of the key that has been read since."""
     outcome: Outcome | None
-    subject: Schedule | Rejected | None
+    subject: Schedule | Far | Rejected | None
     acted_ms: int | None = None
     """Of a hidden version that continues another: when an owner last wrote without knowing of it."""
     stated: Schedule | None = None
@@ -55,7 +58,7 @@ class _Open:
         subject = self.subject
         return (
             self.outcome is Outcome.CANCELLED
-            and isinstance(subject, Schedule)
+            and isinstance(subject, (Schedule, Far))
             and subject.offset <= version
             and subject.due_ms == due_ms
         )
@@ -65,7 +68,7 @@ class _Open:
         subject = self.subject
         return (
             self.outcome is Outcome.CANCELLED
-            and isinstance(subject, Schedule)
+            and isinstance(subject, (Schedule, Far))
             and subject.offset > version
             and not version < first < subject.offset
         )
@@ -75,7 +78,7 @@ class _Open:
         subject = self.subject
         return (
             self.outcome is Outcome.CANCELLED
-            and isinstance(subject, Schedule)
+            and isinstance(subject, (Schedule, Far))
             and subject.offset <= replaces
             and subject.due_ms != rewritten_due_ms
         )
@@ -107,6 +110,14 @@ class PartitionEngine:
         """Offsets of versions that the batch under way ends or fires because that was asked for."""
         self.paused = False
         """Whether a record of `PAUSE_KEY` holds the whole partition."""
+        self.horizon_ms = LATEST_MS
+        """The bodies of versions due until then are kept; of others `far` may be told instead."""
+        self._wanted: set[int] = set()
+        """Offsets of versions without which something cannot be said."""
+        self._asked_for: set[int] = set()
+        """Offsets that were wanted, and whose bodies have not come yet."""
+        self._starving: set[bytes] = set()
+        """Keys about which nothing can be said before a body is supplied."""
         self._end = -1
         self._mark: int | None = None
 
@@ -163,6 +174,16 @@ class PartitionEngine:
             # also without the reader's word that it stands at the end: under steady traffic it never does
             self.reached_end(fact.offset + 1)
 
+    def far(self, key: bytes, due_ms: int, offset: int) -> None:
+        """A record was read that states a customer's one-shot due behind the horizon: see `wire.plain_due_ms`."""
+        self.accepted += 1
+        if key in self._open:
+            self._drop_hidden(key)
+        self.pending.put_far(key, due_ms, offset)
+        self._end = offset + 1
+        if self._mark is not None and self._end >= self._mark:
+            self._catch_up()
+
     def _stated(self, schedule: Schedule) -> None:
         self.accepted += 1
         if schedule.continues:
@@ -180,7 +201,9 @@ class PartitionEngine:
         key = schedule.key
         hidden = self._hidden(key)
         acted_ms = None if hidden is None else hidden.acted_ms
-        self.pending.put(continuing(schedule, self.pending.get(key) or self._gone.get(key), acted_ms))
+        base = self.pending.get(key) or self._gone.get(key)
+        # a far one is a customer's one-shot: nothing goes on from that
+        self.pending.put(continuing(schedule, None if isinstance(base, Far) else base, acted_ms))
         self._hide(key, schedule.offset, acted_ms, schedule)
 
     def _cancel(self, cancel: Cancel) -> None:
@@ -221,7 +244,7 @@ class PartitionEngine:
     def _hide_behind(self, key: bytes, newer: int, successor: Schedule) -> None:
         """A successor hides the version in force; one that continues was read before what the successor tells of."""
         version = self.pending.get(key)
-        if version is None or not version.continues:
+        if not isinstance(version, Schedule) or not version.continues:
             self._hide(key, newer)
             return
         hidden = self._hidden(key)
@@ -320,6 +343,57 @@ class PartitionEngine:
         self._gone.clear()
         self._postponed.clear()
         self._nameless.clear()
+        self._wanted.clear()
+        self._asked_for.clear()
+
+    # -- bodies --------------------------------------------------------------------------------------
+
+    def look_ahead(self, until_ms: int, limit: int) -> list[int]:
+        """Move the horizon; the offsets of versions whose bodies are wanted now, at most `limit` of the soonest."""
+        if self.state is not State.RUNNING or until_ms <= self.horizon_ms:
+            return []
+        ahead = self.pending.far_between(self.horizon_ms, until_ms, limit)
+        self.horizon_ms = ahead[-1].due_ms if len(ahead) == limit else until_ms
+        if len(ahead) == limit:  # the rest of that millisecond too: the horizon has no middle
+            ahead = self.pending.far_between(ahead[0].due_ms - 1, self.horizon_ms, len(self.pending))
+        offsets = [far.offset for far in ahead]
+        self._asked_for.update(offsets)
+        return offsets
+
+    def wanted(self) -> list[int]:
+        """Offsets of versions whose bodies are wanted at once; each is told once, until it has come."""
+        wanted = [*(self._wanted - self._asked_for)]
+        self._asked_for |= self._wanted
+        self._wanted.clear()
+        return wanted
+
+    def supply(self, schedule: Schedule) -> None:
+        """The body of a far version, in force or cancelled."""
+        self._asked_for.discard(schedule.offset)
+        self.pending.supply(schedule)
+        self._starving.discard(schedule.key)
+        for fact in self._open.get(schedule.key, ()):
+            if isinstance(fact.subject, Far) and fact.subject.offset == schedule.offset:
+                fact.subject = schedule
+
+    def gone(self, offset: int) -> None:
+        """The record of a far version is no longer in the log: retention, or an operator, has removed it.
+
+        Nothing can be delivered without it, and the history says so; it is all that can still be told.
+        """
+        self._asked_for.discard(offset)
+        key = self.pending.key_at(offset)
+        if key is not None:
+            version = self.pending.remove(key)
+            if isinstance(version, Far):
+                lost = _stub(key, version)
+                self._open[key].append(_Open(offset, offset, Outcome.UNDELIVERABLE, lost))
+            self._starving.discard(key)
+        for opened, facts in self._open.items():
+            for fact in facts:
+                if isinstance(fact.subject, Far) and fact.subject.offset == offset:
+                    fact.subject = _stub(opened, fact.subject)
+                    self._starving.discard(opened)
 
     # -- what is to be done --------------------------------------------------------------------------
 
@@ -337,7 +411,7 @@ class PartitionEngine:
         return due_ms
 
     def _has_to_tell(self) -> bool:
-        return bool(self._nameless) or any(key not in self._written for key in self._open)
+        return bool(self._nameless) or any(key not in self._written and key not in self._starving for key in self._open)
 
     def take(self, now_ms: int, limit: int, oldest_ms: int = 0) -> list[Settlement]:
         """The next batch, at most about `limit`; it ends with `committed` or with `uncertain`.
@@ -358,6 +432,9 @@ class PartitionEngine:
             schedule = self.pending.take_due(now_ms)
             if schedule is None:
                 break
+            if isinstance(schedule, Far):
+                self._wanted.add(schedule.offset)
+                continue
             if schedule.key in written:
                 self._waiting[schedule.key] = schedule
                 continue
@@ -372,24 +449,37 @@ class PartitionEngine:
         for key, facts in self._open.items():
             if len(batch) >= limit:
                 break
-            if key in self._written:
+            if key in self._written or self._starves(key, facts):
                 continue
             batch.extend(self._settle(key, facts, now_ms))
         return batch
 
+    def _starves(self, key: bytes, facts: list[_Open]) -> bool:
+        """Whether a body is missing that has to be told of; it is wanted then."""
+        missing = [subject.offset for fact in facts if isinstance(subject := fact.subject, Far)]
+        version = self.pending.get(key)
+        if isinstance(version, Far):
+            missing.append(version.offset)
+        if not missing:
+            return False
+        if key not in self._starving:
+            self._starving.add(key)
+            self._wanted.update(missing)
+        return True
+
     def _settle(self, key: bytes, facts: list[_Open], now_ms: int) -> Iterator[Settlement]:
         """All that is open about a key, at once; the version in force is written again behind it."""
-        version = self.pending.get(key)
+        version = self._body(key)
         successor_due_ms = 0 if version is None else version.due_ms
         replaces = max(fact.newest for fact in facts)
         if version is not None:
             replaces = max(replaces, version.offset)
         for fact in facts:
             subject = fact.subject or version
-            if subject is None:
-                raise AssertionError(f"{key!r}: a hidden version that is not in force")
+            if subject is None or isinstance(subject, Far):
+                raise AssertionError(f"{key!r}: a hidden version that is not in force, or not in memory")
             due_ms = subject.due_ms if isinstance(subject, Schedule) else 0
-            yield Settlement(
+            settlement = Settlement(
                 subject,
                 fact.outcome,
                 due_ms,
@@ -399,6 +489,10 @@ class PartitionEngine:
                 successor_due_ms,
                 writes_back=fact is facts[-1],
             )
+            if isinstance(subject, Schedule) and subject.target_topic == _UNKNOWN:
+                settlement.reason, settlement.detail = Reason.RECORD_GONE, "its record is no longer in the log"
+                settlement.told = Told.BARE
+            yield settlement
 
     def postpone(self, settlement: Settlement, until_ms: int) -> None:
         """What was taken cannot be delivered yet; it is taken again then, unless it was replaced meanwhile."""
@@ -415,7 +509,11 @@ class PartitionEngine:
 
     def _version(self, key: bytes, offset: int) -> Schedule | None:
         """The version at the offset, if it is still in force."""
-        return self.pending.get(key) if self.pending.offset_of(key) == offset else None
+        return self._body(key) if self.pending.offset_of(key) == offset else None
+
+    def _body(self, key: bytes) -> Schedule | None:
+        version = self.pending.get(key)
+        return None if isinstance(version, Far) else version
 
     def change(self, key: bytes, change: Change, now_ms: int) -> Settlement | None:
         """What an operator asks for, to be settled like what is due; None: not now, ask again after the next read.
@@ -430,6 +528,9 @@ class PartitionEngine:
         version = self.pending.get(key)
         if version is None:
             raise NotPendingError
+        if isinstance(version, Far):
+            self._wanted.add(version.offset)
+            return None
         if change.verb is Verb.CANCEL:
             self._take_on_request(version)
             lateness_ms = max(0, now_ms - version.due_ms)
@@ -464,10 +565,11 @@ class PartitionEngine:
         """Whether all that was written about the key is read."""
         return key not in self._written
 
-    def page(self, after: int, count: int) -> list[Schedule]:
+    def page(self, after: int, count: int) -> list[Schedule | Far]:
         """The next so many versions in force in order of due time, behind the place `after` (-1: from the first).
 
-        See `pending.place`. What is being rewritten at this moment is left out.
+        See `pending.place`; of those behind the horizon there are no bodies. What is being rewritten at this moment
+        is left out.
         """
         postponed = (self._version(key, offset) for _, offset, key in self._postponed)
         taken = {version.offset: version for version in (*postponed, *self._waiting.values()) if version is not None}
@@ -505,6 +607,11 @@ class PartitionEngine:
             # a version that is only written again, or otherwise, was never taken from the queue
             if isinstance(settlement.subject, Schedule) and settlement.outcome is not None:
                 self.pending.give_back(settlement.subject)
+
+
+def _stub(key: bytes, far: Far) -> Schedule:
+    """What is known of a version whose record is gone."""
+    return Schedule(key, b"", far.due_ms, _UNKNOWN, None, None, [], [], far.due_ms, far.offset)
 
 
 def _due(schedule: Schedule, now_ms: int, oldest_ms: int) -> Settlement:

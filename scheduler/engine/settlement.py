@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from scheduler import wire
 from scheduler.schedule import Header, Outcome, Reason, Rejected, Schedule
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 class Told(IntEnum):
@@ -63,16 +60,35 @@ class Out(NamedTuple):
     headers: list[Header]
 
 
-def records(settlement: Settlement, place: Place) -> Iterator[Out]:
+def records(settlement: Settlement, place: Place) -> list[Out]:
     """The records of one settlement: the delivery and the bookkeeping. They belong in one transaction."""
-    out = delivery(settlement, place)
-    if out is not None:
-        yield out
-    yield from bookkeeping(settlement, place)
+    said = _said(settlement, place)
+    out = _delivery(settlement, said)
+    told = _bookkeeping(settlement, place, said)
+    return told if out is None else [out, *told]
 
 
 def delivery(settlement: Settlement, place: Place) -> Out | None:
     """The message to the target, where there is one."""
+    return _delivery(settlement, _said(settlement, place))
+
+
+def bookkeeping(settlement: Settlement, place: Place) -> list[Out]:
+    """What the scheduler keeps of it: the history, the dead letter, the successor."""
+    return _bookkeeping(settlement, place, _said(settlement, place))
+
+
+_Said = tuple[Header, ...]
+
+
+def _said(settlement: Settlement, place: Place) -> _Said:
+    subject = settlement.subject
+    if settlement.outcome is None or isinstance(subject, Rejected):
+        return ()
+    return wire.said_of(subject, place.topic.encode(), settlement.due_ms)
+
+
+def _delivery(settlement: Settlement, said: _Said) -> Out | None:
     subject = settlement.subject
     if settlement.outcome is not Outcome.FIRED or isinstance(subject, Rejected):
         return None
@@ -81,32 +97,33 @@ def delivery(settlement: Settlement, place: Place) -> Out | None:
         subject.target_partition,
         subject.target_key,
         None if subject.delivers_null else subject.value,
-        wire.fired_headers(subject, place.topic, settlement.due_ms),
+        wire.fired_headers(subject, said),
     )
 
 
-def bookkeeping(settlement: Settlement, place: Place) -> Iterator[Out]:
-    """What the scheduler keeps of it: the history, the dead letter, the successor."""
+def _bookkeeping(settlement: Settlement, place: Place, said: _Said) -> list[Out]:
     subject = settlement.subject
     outcome = settlement.outcome
+    outs = []
     if outcome is not None and settlement.told is not Told.NOTHING:
         value = subject.value if settlement.told is Told.ALL else None
-        headers = _history_headers(settlement, outcome, place)
-        yield Out(place.history_topic, None, subject.key, value, headers)
+        headers = _history_headers(settlement, outcome, place, said)
+        outs.append(Out(place.history_topic, None, subject.key, value, headers))
         if outcome is Outcome.UNDELIVERABLE:
-            yield Out(place.dead_letter_topic, None, subject.key, value, headers)
+            outs.append(Out(place.dead_letter_topic, None, subject.key, value, headers))
     if subject.key is None or not settlement.writes_back:
-        return
+        return outs
     successor = settlement.successor
     if successor is None:
         ended = wire.tombstone_headers(settlement.replaces, outcome or Outcome.CANCELLED)
-        yield Out(place.topic, place.partition, subject.key, None, ended)
+        outs.append(Out(place.topic, place.partition, subject.key, None, ended))
     else:
         headers = wire.successor_headers(successor, settlement.successor_due_ms, settlement.replaces)
-        yield Out(place.topic, place.partition, subject.key, successor.value, headers)
+        outs.append(Out(place.topic, place.partition, subject.key, successor.value, headers))
+    return outs
 
 
-def _history_headers(settlement: Settlement, outcome: Outcome, place: Place) -> list[Header]:
+def _history_headers(settlement: Settlement, outcome: Outcome, place: Place, said: _Said) -> list[Header]:
     subject, reason, detail = settlement.subject, settlement.reason, settlement.detail
     if settlement.told is Told.BARE:
         return wire.bare_headers(subject, settlement.due_ms, outcome, reason, detail)
@@ -114,8 +131,7 @@ def _history_headers(settlement: Settlement, outcome: Outcome, place: Place) -> 
         return wire.rejected_headers(subject, place.topic)
     return wire.history_headers(
         subject,
-        place.topic,
-        settlement.due_ms,
+        said,
         outcome,
         lateness_ms=settlement.lateness_ms,
         reason=reason,

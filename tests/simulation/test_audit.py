@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 import pytest
+from tests.support.explore import walk
+from tests.support.model import Mutation, World
 
 from scheduler.audit.judge import judge
 from tests.support.audited import evidence_of, remembered
-from tests.support.explore import walk
-from tests.support.model import Mutation, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

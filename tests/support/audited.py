@@ -7,11 +7,12 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
+from tests.support.model import Broker
+
 from scheduler.audit.judge import Evidence
 from scheduler.audit.records import Record
 from tests.support import model
 from tests.support.cases import entry
-from tests.support.model import Broker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -76,7 +76,8 @@ def test_a_compacted_log_restores_to_the_same_schedules(install: Callable[..., I
     wait_until(shrunk, "the broker has compacted the schedules topic", 2 * SECONDS)
     with installation.replica() as replica:
         installation.fired(*keys[1:])
-        (pending,) = replica.owners()[installation.schedules, 0].engine.pending
+        (far,) = replica.owners()[installation.schedules, 0].engine.pending.far()
+        (pending,) = replica.read_again((installation.schedules, 0), [far.offset], SECONDS)
     with installation.replica():
         installation.write(installation.schedule(b"afterwards", epoch=0))
         installation.fired(b"afterwards")

@@ -41,7 +41,11 @@ def fired(key=b"remind-17", **said):
         key, b"payload", [("a", b"1"), *wire.schedule_headers("orders", due_ms=DUE_MS)], timestamp_ms=1_000
     )
     return Message(
-        wire.history_headers(schedule, "schedules", DUE_MS, **({"outcome": Outcome.FIRED, "lateness_ms": 42} | said)),
+        wire.history_headers(
+            schedule,
+            wire.said_of(schedule, b"schedules", DUE_MS),
+            **({"outcome": Outcome.FIRED, "lateness_ms": 42} | said),
+        ),
         key=key,
     )
 

@@ -40,7 +40,7 @@ def retried(failed, policy=None, **how):
     schedule = wire.decode(write.key, write.value, write.headers, timestamp_ms=NOW_MS, offset=7)
     assert isinstance(schedule, Schedule), schedule
     again = message(
-        *wire.fired_headers(schedule, "schedules", schedule.due_ms),
+        *wire.fired_headers(schedule, wire.said_of(schedule, b"schedules", schedule.due_ms)),
         topic=schedule.target_topic,
         key=schedule.target_key,
         value=None if schedule.delivers_null else schedule.value,

@@ -41,7 +41,8 @@ def test_a_firing_is_a_delivery_a_line_of_history_and_a_tombstone():
     schedule = version()
     delivery, history, tombstone = records(settle(schedule), PLACE)
 
-    assert delivery == Out("orders", None, b"t", b"payload", wire.fired_headers(schedule, "schedules", DUE_MS))
+    said = wire.said_of(schedule, b"schedules", DUE_MS)
+    assert delivery == Out("orders", None, b"t", b"payload", wire.fired_headers(schedule, said))
     assert history[:4] == ("history", None, b"k", b"payload")
     assert header(history, "scheduler-outcome") == b"fired"
     assert header(history, "scheduler-lateness-ms") == b"42"

@@ -32,7 +32,7 @@ def schedule(*headers, **record):
 def test_a_fired_message_carries_the_customer_s_headers_and_where_it_comes_from():
     found = schedule(("a", b"1"), ("scheduler-epoch", b"1893456000.250"), TARGET, ("a", None), key=b"remind-17")
 
-    assert wire.fired_headers(found, "schedules", found.due_ms) == [
+    assert wire.fired_headers(found, wire.said_of(found, b"schedules", found.due_ms)) == [
         ("a", b"1"),
         ("a", None),
         ("scheduler-timestamp", b"1800000000"),
@@ -56,8 +56,7 @@ def test_the_history_states_the_schedule_its_outcome_and_its_lateness():
     )
     written = wire.history_headers(
         found,
-        "schedules",
-        DUE_MS,
+        wire.said_of(found, b"schedules", DUE_MS),
         Outcome.UNDELIVERABLE,
         lateness_ms=42,
         reason=Reason.UNKNOWN_TOPIC,
@@ -209,7 +208,7 @@ def test_a_fired_message_sent_back_as_a_schedule_is_understood(arguments, due):
     """Its own `scheduler-epoch` is then the due time; what else it reports is dropped."""
     assume("delay" not in arguments)
     first = schedule(*wire.schedule_headers(**arguments))
-    again = schedule(*wire.fired_headers(first, "schedules", due), TARGET)
+    again = schedule(*wire.fired_headers(first, wire.said_of(first, b"schedules", due)), TARGET)
 
     assert (due, first.headers) == (again.due_ms, again.headers)
 
@@ -253,7 +252,7 @@ def test_no_record_raises(key, value, headers, timestamp_ms):
         assert 0 <= fact.due_ms <= wire.LATEST_MS
         again = schedule(*wire.successor_headers(fact, fact.due_ms, 1), key=key, value=value, timestamp_ms=0)
         assert fact.due_ms == again.due_ms
-        wire.fired_headers(fact, "schedules", fact.due_ms)
+        wire.fired_headers(fact, wire.said_of(fact, b"schedules", fact.due_ms))
     elif isinstance(fact, Rejected):
         assert fact.detail
         written = wire.rejected_headers(fact, "schedules")
