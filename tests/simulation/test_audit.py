@@ -1,4 +1,4 @@
-"""The judge of `scheduler audit` agrees with the model: sound worlds are sound, and missing defences are seen."""
+"""The judge of `scheduler audit` agrees with the simulation: sound worlds are sound, and missing defences are seen."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 import pytest
-from tests.support.explore import walk
-from tests.support.model import Mutation, World
 
 from scheduler.audit.judge import judge
-from tests.support.audited import evidence_of, remembered
+from tests.support.audited import evidence_of
+from tests.support.simulation import explore
+from tests.support.simulation.mutations import Mutation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from scheduler.audit.verdict import Verdict
 
-SOUND_SEEDS = 800
+SOUND_SEEDS = 400
 MUTATION_SEEDS = 1500
 SEEN = (
     Mutation.NO_FENCE,
@@ -34,14 +34,13 @@ SEEN = (
 
 def verdicts(seeds: Iterable[int], mutation: Mutation | None = None) -> Iterator[tuple[int, Verdict]]:
     """What the judge says of these worlds, which do not judge themselves."""
-    with remembered() as written, patch.object(World, "judge", lambda _: None):
+    with patch.object(explore, "judge", lambda _: None):
         for seed in seeds:
             try:
-                world = walk(seed, mutation)
+                world = explore.run(explore.walk(seed), mutation)
             except AssertionError:
                 continue  # a replica that never comes to rest: there is nothing to judge
-            found = judge(evidence_of(world, written.pop(world.broker), journal=seed % 2 == 0))
-            yield seed, found
+            yield seed, judge(evidence_of(world, journal=seed % 2 == 0))
 
 
 def test_sound_worlds_are_found_to_be_sound_with_a_journal_and_without() -> None:

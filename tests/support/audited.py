@@ -1,68 +1,44 @@
-"""A model world as evidence for the judge of `scheduler audit`."""
+"""A simulated world as evidence for the judge of `scheduler audit`."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from hashlib import sha256
 from typing import TYPE_CHECKING
-from unittest.mock import patch
-
-from tests.support.model import Broker
 
 from scheduler.audit.judge import Evidence
 from scheduler.audit.records import Record
-from tests.support import model
 from tests.support.cases import entry
+from tests.support.simulation.replica import PLACE
+from tests.support.simulation.world import LATE_TARGET, entries_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from tests.support.simulation.broker import Entry
+    from tests.support.simulation.world import World
 
-    from tests.support.model import Entry, Out, Transaction, World
-
-
-@contextmanager
-def remembered() -> Iterator[dict[Broker, list[Entry]]]:
-    """While the block lasts, every record that is written, those included that compaction removes; by broker."""
-    written: dict[Broker, list[Entry]] = {}
-    append = Broker.append
-
-    def remembering(
-        self: Broker, key: bytes | None, value: bytes | None, headers: list[model.Header], txn: Transaction | None
-    ) -> int:
-        offset = append(self, key, value, headers, txn)
-        written.setdefault(self, []).append(self.log[-1])
-        return offset
-
-    with patch.object(Broker, "append", remembering):
-        yield written
+TARGETS = ("target", LATE_TARGET)
 
 
-def evidence_of(world: World, written: list[Entry], *, journal: bool) -> Evidence:
+def evidence_of(world: World, *, journal: bool) -> Evidence:
     """What a reader that ran all the time has, with the journal of what clients wrote, or without."""
-    kept = [each for each in written if each.key is not None and not model._aborted(each)]
-    log = [
-        _record(model.PLACE.topic, each.offset, each.timestamp_ms, each.key, each.value, each.headers) for each in kept
-    ]
-    out = [_delivered(number, at_ms, each) for number, (at_ms, each) in enumerate(world.broker.delivered)]
+    log = _of(world, PLACE.topic)
     return Evidence(
-        [model.PLACE.topic],
-        model.PLACE.history_topic,
+        [PLACE.topic],
+        PLACE.history_topic,
         log,
-        [each for each in out if each.topic == model.PLACE.history_topic],
-        [each for each in out if each.topic == model.TARGET],
-        world.broker.now_ms,
-        model.PLACE.dead_letter_topic,
-        [each for each in out if each.topic == model.PLACE.dead_letter_topic],
+        _of(world, PLACE.history_topic),
+        [record for target in TARGETS for record in _of(world, target)],
+        world.now_ms,
+        PLACE.dead_letter_topic,
+        _of(world, PLACE.dead_letter_topic),
         [entry(each) for each in log if each.stated("scheduler-replaces") is None] if journal else None,
     )
 
 
-def _delivered(number: int, at_ms: int, out: Out) -> Record:
-    return _record(out.topic, number, at_ms, out.key, out.value, out.headers)
+def _of(world: World, topic: str) -> list[Record]:
+    return [_record(topic, each) for each in entries_of(world.logs[topic])]
 
 
-def _record(
-    topic: str, offset: int, at_ms: int, key: bytes | None, value: bytes | None, headers: list[model.Header]
-) -> Record:
-    digest = None if value is None else sha256(value).digest()
-    return Record(topic, 0, offset, at_ms, key, digest, len(value or b""), tuple(headers))
+def _record(topic: str, each: Entry) -> Record:
+    digest = None if each.value is None else sha256(each.value).digest()
+    headers = tuple(each.headers)
+    return Record(topic, 0, each.offset, each.timestamp_ms, each.key, digest, len(each.value or b""), headers)
