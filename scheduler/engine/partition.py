@@ -268,8 +268,7 @@ class PartitionEngine:
         """What was written about the key is read: it may be acted on again."""
         if key in self._written:
             self._written.discard(key)
-            waiting = self._waiting.pop(key, None)
-            if waiting is not None:
+            if key not in self._starving and (waiting := self._waiting.pop(key, None)) is not None:
                 self.pending.give_back(waiting)
 
     def _ended(self, key: bytes, replaces: int) -> None:
@@ -345,6 +344,7 @@ class PartitionEngine:
         self._nameless.clear()
         self._wanted.clear()
         self._asked_for.clear()
+        self._starving.clear()
 
     # -- bodies --------------------------------------------------------------------------------------
 
@@ -371,7 +371,7 @@ class PartitionEngine:
         """The body of a far version, in force or cancelled."""
         self._asked_for.discard(schedule.offset)
         self.pending.supply(schedule)
-        self._starving.discard(schedule.key)
+        self._feed(schedule.key)
         for fact in self._open.get(schedule.key, ()):
             if isinstance(fact.subject, Far) and fact.subject.offset == schedule.offset:
                 fact.subject = schedule
@@ -388,12 +388,18 @@ class PartitionEngine:
             if isinstance(version, Far):
                 lost = _stub(key, version)
                 self._open[key].append(_Open(offset, offset, Outcome.UNDELIVERABLE, lost))
-            self._starving.discard(key)
+            self._feed(key)
         for opened, facts in self._open.items():
             for fact in facts:
                 if isinstance(fact.subject, Far) and fact.subject.offset == offset:
                     fact.subject = _stub(opened, fact.subject)
-                    self._starving.discard(opened)
+                    self._feed(opened)
+
+    def _feed(self, key: bytes) -> None:
+        """A body of the key has come, or never will."""
+        self._starving.discard(key)
+        if key not in self._written and (waiting := self._waiting.pop(key, None)) is not None:
+            self.pending.give_back(waiting)
 
     # -- what is to be done --------------------------------------------------------------------------
 
@@ -435,7 +441,7 @@ class PartitionEngine:
             if isinstance(schedule, Far):
                 self._wanted.add(schedule.offset)
                 continue
-            if schedule.key in written:
+            if schedule.key in written or schedule.key in self._starving:
                 self._waiting[schedule.key] = schedule
                 continue
             settlement = _due(schedule, now_ms, oldest_ms)

@@ -123,12 +123,13 @@ def _replica_steps(dice: Dice, _: Taste) -> list[Step]:
         Step("fence", {}, back),
         Step("fetch", {"limit": dice.choice((1, 3, 1000))}, back),
         Step("apply", {"limit": dice.choice((1, 3, 1000))}, back),
+        Step("collect", {"limit": dice.choice((1, 100))}, back),
         Step("begin", {"limit": dice.choice((1, 2, 100))}, back),
         Step("produce", {"count": dice.choice((1, 2, 3, 100))}, back),
         _end(dice, back),
     ]
     first = dice.randrange(len(course))
-    return course[first : first + dice.choice((1, 1, 2, 3, 6))]
+    return course[first : first + dice.choice((1, 1, 2, 3, 7))]
 
 
 def _end(dice: Dice, back: int) -> Step:

@@ -135,6 +135,12 @@ class Log:
                 found.append(entry)
         return found, stable
 
+    def at(self, offset: int) -> Entry | None:
+        """What stands there; None where the cleaner has taken it."""
+        index = self._index(offset)
+        found = self.entries[index] if index < len(self.entries) else None
+        return found if found is not None and found.offset == offset else None
+
     def _index(self, position: int) -> int:
         """The first entry at the position or behind it."""
         low, high = 0, len(self.entries)

@@ -27,6 +27,7 @@ class Walk(NamedTuple):
 
     since_delta: int | None
     afresh: bool
+    ahead_ms: int | None
     steps: tuple[Step, ...]
 
 
@@ -46,7 +47,8 @@ def walk(seed: int, steps: int = STEPS) -> Walk:
     drawn = []
     while len(drawn) < steps:
         drawn += ACTIONS[dice.choices(names, weights)[0]][1](dice, likes)
-    return Walk(since_delta, dice.random() < 0.6, tuple(drawn))
+    afresh = dice.random() < 0.6
+    return Walk(since_delta, afresh, dice.choice((None, None, 0, 1_000, 30_000)), tuple(drawn))
 
 
 def run(the_walk: Walk, mutation: Mutation | None = None, tell: Callable[[str], None] | None = None) -> World:
@@ -55,7 +57,7 @@ def run(the_walk: Walk, mutation: Mutation | None = None, tell: Callable[[str], 
     Raises:
         BrokenError: a promise is broken.
     """
-    world = World(mutation, the_walk.since_delta, tell)
+    world = World(mutation, the_walk.since_delta, tell, the_walk.ahead_ms)
     for step in the_walk.steps:
         if tell is not None:
             tell(f"--- {step}")

@@ -213,7 +213,7 @@ def _on_request(version: Standing, change: Change, now_ms: int) -> tuple[int, st
     if verb == "pause":
         return due_ms, None, replace(version, paused=True)
     if verb == "resume":
-        passed = rule is not None and due_ms <= now_ms
+        passed = version.paused and rule is not None and due_ms <= now_ms
         following_ms = occurrence_after(rule, due_ms, now_ms) if rule is not None and passed else due_ms
         return due_ms, None, replace(version, due_ms=following_ms, paused=False)
     if change.rule is not None:
@@ -286,7 +286,7 @@ def _rest(world: World, reference: Reference) -> None:
         found = {key: standing.content for key, standing in Reference(entries).in_force.items()}
         if found != wanted:
             raise BrokenError(f"{what} says otherwise: {found} instead of {wanted}")
-    known = {each.key: (each.value, each.due_ms) for each in world.assigned.engine.pending}
+    known = {each.key: (each.value, each.due_ms) for each in world.assigned.in_force()}
     if known != {key: (standing.payload, standing.due_ms) for key, standing in in_force.items()}:
         raise BrokenError(f"the owner knows otherwise: {known} instead of {wanted}")
     for log in world.logs.values():

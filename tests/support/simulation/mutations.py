@@ -88,7 +88,7 @@ MEDIANS = {
     Mutation.HEADERS_LOST: 1,
     Mutation.SUCCESSOR_WINS: 12,
     Mutation.CANCEL_RESURRECTED: 12,
-    Mutation.UPDATE_DROPPED: 110,
+    Mutation.UPDATE_DROPPED: 480,
     Mutation.HIDDEN_STAYS_HIDDEN: 33,
     Mutation.MALFORMED_CANCELS: 1,
     Mutation.REPLACED_IS_CANCELLED: 1,

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 from scheduler.engine.changes import Change, NotPendingError
 from scheduler.engine.life import State as Life
 from scheduler.engine.occurrence import oldest
+from scheduler.engine.pending import Far
 from scheduler.engine.settlement import Place, Settlement, records, refused, undeliverable
-from scheduler.schedule import Outcome, Reason, Schedule
+from scheduler.schedule import PAUSE_KEY, Outcome, Reason, Schedule
+from scheduler.wire import decode, plain_due_ms
 from tests.support.simulation.broker import (
     Coordinator,
     Entry,
@@ -67,6 +69,8 @@ class Replica:
         self.name = name
         self.mutation = world.mutation
         self.engine = world.new_engine()
+        if world.ahead_ms is not None:
+            self.engine.horizon_ms = world.now_ms + world.ahead_ms
         self.coordinator = Coordinator() if self.mutation is Mutation.NO_FENCE else world.coordinator
         self.skew_ms = 0
         self.position = 0
@@ -169,7 +173,32 @@ class Replica:
         self._read_to = entry.offset
         if entry.value is None and entry.key is not None and self.engine.has_no_use_for_tombstone(entry.key):
             return
+        if entry.value is not None and entry.key and entry.key != PAUSE_KEY:
+            due_ms = plain_due_ms(entry.headers)
+            if due_ms is not None and due_ms > self.engine.horizon_ms:
+                self.engine.far(entry.key, due_ms, entry.offset)
+                return
         self.engine.record(entry.key, entry.value, entry.headers, timestamp_ms=entry.timestamp_ms, offset=entry.offset)
+
+    def collect(self, limit: int) -> None:
+        """The bodies of far versions that are wanted are read again."""
+        if not self.alive or self.world.ahead_ms is None:
+            return
+        wanted = [*self.engine.wanted(), *self.engine.look_ahead(self.now_ms() + self.world.ahead_ms, limit)]
+        for offset in wanted:
+            stated = self._stated(offset)
+            if stated is None:
+                self.engine.gone(offset)
+            else:
+                self.engine.supply(stated)
+
+    def _stated(self, offset: int) -> Schedule | None:
+        entry = self.world.log.at(offset)
+        if entry is None:
+            return None
+        stated = decode(entry.key, entry.value, entry.headers, timestamp_ms=entry.timestamp_ms, offset=offset)
+        assert isinstance(stated, Schedule)
+        return stated
 
     def _stand(self) -> None:
         if self.engine.state is Life.RUNNING and not self._running_since_ms:
@@ -181,6 +210,8 @@ class Replica:
         """Take what is due and what is asked; tell whether there is anything to write."""
         if self._transaction is not None or self.engine.state is not Life.RUNNING:
             return False
+        if limit > 1:  # else it takes its chance without the bodies that have not come
+            self.collect(limit)
         now_ms = self.now_ms() + (1000 if self.mutation is Mutation.EARLY else 0)
         circumstances = Circumstances(self.name, self.now_ms(), self.world.since_delta, self._read_to)
         batch = self._take_asked(now_ms, circumstances)
@@ -359,7 +390,20 @@ class Replica:
     def work(self) -> bool:
         """All that it can do by itself now; tell whether it wrote anything."""
         self.listen()
-        return self.fire()
+        for _ in range(3):  # what is due, or to be told, may turn out to want its body
+            self.collect(1000)
+            if self.fire():
+                return True
+        return False
+
+    def in_force(self) -> list[Schedule]:
+        """What it has, near and far, with the bodies as they stand in the log."""
+        found = []
+        for version in [*self.engine.pending, *self.engine.pending.far()]:
+            stated = self._stated(version.offset) if isinstance(version, Far) else version
+            if stated is not None:
+                found.append(stated)
+        return found
 
     @property
     def idle(self) -> bool:

@@ -49,9 +49,12 @@ class World(Clients):
         mutation: Mutation | None = None,
         since_delta: int | None = None,
         tell: Callable[[str], None] | None = None,
+        ahead_ms: int | None = None,
     ) -> None:
         super().__init__(Log(PLACE.topic), START_MS, mutation, tell)
         self.since_delta = since_delta
+        self.ahead_ms = ahead_ms
+        """Of what is due later than that, a replica keeps no body; None: it keeps all."""
         self.logs = {PLACE.topic: self.log}
         for name in ("target", LATE_TARGET):
             self.logs[name] = Log(name, strict=True)
@@ -156,9 +159,14 @@ class World(Clients):
             there = version.target in self.targets and (version.target != LATE_TARGET or self._made_ms <= looked_ms)
             if version.due_ms <= now_ms and there and not version.paused and not self._jumped:
                 raise BrokenError(f"an owner at rest has something due: {version}")
-        shown = {version.key for version in self.assigned.engine.page(-1, MOST_WORK)}
+        shown = self._shown()
         if shown != set(reference.in_force):
             raise BrokenError(f"an owner at rest shows {sorted(shown)}, not {sorted(reference.in_force)}")
+
+    def _shown(self) -> set[bytes]:
+        owner = self.assigned
+        keys = {version.offset: version.key for version in owner.in_force()}
+        return {keys[version.offset] for version in owner.engine.page(-1, MOST_WORK)}
 
     def compact(self) -> None:
         """The cleaner runs; a walk is not fair to owners, so it leaves what an owner that gets its time would not need.

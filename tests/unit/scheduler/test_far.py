@@ -212,3 +212,16 @@ def test_a_page_shows_far_and_near_in_order(engine: PartitionEngine) -> None:
 
     assert isinstance(first, Schedule)
     assert second == Far(LATER_MS, 0)
+
+
+def test_a_new_version_does_not_fire_before_the_cancel_of_a_far_one_is_told(engine: PartitionEngine) -> None:
+    """Its tombstone would say that the cancel is told."""
+    engine.far(b"k", LATER_MS, 0)
+    engine.record(b"k", None, [], timestamp_ms=NOW_MS, offset=1)
+    engine.hear(record(b"k", NOW_MS, 2, b"anew"))
+
+    assert engine.take(NOW_MS, 10) == []
+    engine.supply(record(b"k", LATER_MS, 0))
+    told = [settlement.outcome for _ in range(2) for settlement in engine.take(NOW_MS, 10)]
+
+    assert told[0] is Outcome.CANCELLED
