@@ -1,6 +1,7 @@
-"""A TCP proxy before each broker: it holds up, loses and cuts what clients and brokers say, by kind of request.
+"""A TCP proxy before each broker: it holds up, loses and cuts what clients and brokers say, by client or by kind.
 
-It knows the frame of the Kafka protocol (a length, then the number of the request's kind) and nothing else of it.
+It knows the frame of the Kafka protocol (a length, the number of the request's kind, the client's name) and nothing
+else of it.
 A request that is held up reaches the broker late, also where the client has given up and connected anew: what
 a slow network does, and what a second `EndTxn` of an older transaction comes from.
 """
@@ -49,6 +50,28 @@ class Weather:
         return next((seconds for kind, seconds in self.delay_by_api.items() if kind == api), self.delay_seconds)
 
 
+@dataclass(frozen=True)
+class _Hold:
+    """What does not get through: of a client (part of its `client.id`), or of all."""
+
+    client: str
+    to_broker: bool
+    to_client: bool
+
+    def stops(self, link: _Link, *, to_broker: bool) -> bool:
+        held = self.to_broker if to_broker else self.to_client
+        return held and self.client in link.client
+
+
+@dataclass(eq=False)
+class _Link:
+    """A client's connection and the one to the broker behind it."""
+
+    writers: tuple[asyncio.StreamWriter, asyncio.StreamWriter]
+    client: str = ""
+    """Its `client.id`, from its first request on."""
+
+
 class Proxy:
     """Listens on a port of 127.0.0.1 from `start` to `stop`, and passes on to another one."""
 
@@ -61,26 +84,28 @@ class Proxy:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name=f"proxy-{port}", daemon=True)
         self._started = threading.Event()
-        self._to_broker, self._to_client = asyncio.Event(), asyncio.Event()
-        self._to_broker.set()
-        self._to_client.set()
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._holds: list[_Hold] = []
+        self._changed = asyncio.Condition()
+        self._links: set[_Link] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def hold(self, *, to_broker: bool = True, to_client: bool = True) -> None:
-        """Let nothing through in these directions until `release`; connections stay open."""
-        for held, gate in ((to_broker, self._to_broker), (to_client, self._to_client)):
-            if held:
-                self._loop.call_soon_threadsafe(gate.clear)
+    def hold(self, *, to_broker: bool = True, to_client: bool = True, client: str = "") -> None:
+        """Let nothing through in these directions until `release`; connections stay open, new ones are taken.
 
-    def release(self) -> None:
-        """Let everything through again, what was held first."""
-        for gate in (self._to_broker, self._to_client):
-            self._loop.call_soon_threadsafe(gate.set)
+        Args:
+            to_broker: hold requests.
+            to_client: hold answers.
+            client: only of clients whose `client.id` has this in it; of all without it.
+        """
+        self._call(self._set([*self._holds, _Hold(client, to_broker, to_client)]))
 
-    def cut(self) -> None:
-        """Reset every connection; new ones are taken."""
-        self._call(self._cut())
+    def release(self, *, client: str | None = None) -> None:
+        """Let through again what was held of this client, or of all; what was held comes first."""
+        self._call(self._set([each for each in self._holds if client is not None and each.client != client]))
+
+    def cut(self, *, client: str = "") -> None:
+        """Reset every connection (of a client); new ones are taken."""
+        self._call(self._cut(client))
 
     def start(self) -> None:
         """Listen."""
@@ -112,50 +137,73 @@ class Proxy:
         except OSError:
             _reset(writer)  # nobody there: as the broker itself would say
             return
-        self._writers |= {writer, broker_writer}
+        link = _Link((writer, broker_writer))
+        self._links.add(link)
         pumps = [
-            self._loop.create_task(self._requests(reader, broker_writer)),
-            self._loop.create_task(self._answers(broker_reader, writer)),
+            self._loop.create_task(self._requests(link, reader, broker_writer)),
+            self._loop.create_task(self._answers(link, broker_reader, writer)),
         ]
         self._tasks.update(pumps)
         try:
             await asyncio.gather(*pumps)
         finally:
             self._tasks.difference_update(pumps)
-            self._writers -= {writer, broker_writer}
+            self._links.discard(link)
 
-    async def _requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _requests(self, link: _Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Frame by frame, in order. What was read goes out even if the client is gone by then."""
         with suppress(OSError, asyncio.IncompleteReadError):
             while True:
                 head = await reader.readexactly(4)
                 frame = await reader.readexactly(struct.unpack(">i", head)[0])
                 api = struct.unpack_from(">h", frame)[0]
+                link.client = link.client or _client_id(frame)
                 await asyncio.sleep(self.weather.delay(api))
-                await self._to_broker.wait()
+                await self._let_through(link, to_broker=True)
                 self.seen[api] = self.seen.get(api, 0) + 1
                 writer.write(head + frame)
                 await writer.drain()
         _close(writer)
 
-    async def _answers(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _answers(self, link: _Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             while chunk := await reader.read(CHUNK):
-                await self._to_client.wait()
+                await self._let_through(link, to_broker=False)
                 writer.write(chunk)
                 await writer.drain()
         _close(writer)
 
-    async def _cut(self) -> None:
-        for writer in self._writers:
-            _reset(writer)
+    async def _let_through(self, link: _Link, *, to_broker: bool) -> None:
+        if self._holds:
+            async with self._changed:
+                await self._changed.wait_for(lambda: not self._stopped(link, to_broker=to_broker))
+
+    def _stopped(self, link: _Link, *, to_broker: bool) -> bool:
+        return any(hold.stops(link, to_broker=to_broker) for hold in self._holds)
+
+    async def _set(self, holds: list[_Hold]) -> None:
+        async with self._changed:
+            self._holds = holds
+            self._changed.notify_all()
+
+    async def _cut(self, client: str) -> None:
+        for link in list(self._links):
+            if client in link.client:
+                for writer in link.writers:
+                    _reset(writer)
 
     async def _end(self) -> None:
-        await self._cut()
+        await self._cut("")
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._loop.stop()
+
+
+def _client_id(frame: bytes) -> str:
+    """Of a request: kind, version and number take eight bytes, then comes a text with its length, or -1 for none."""
+    length = struct.unpack_from(">h", frame, 8)[0]
+    return frame[10 : 10 + max(0, length)].decode(errors="replace")
 
 
 def _close(writer: asyncio.StreamWriter) -> None:
