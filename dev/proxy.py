@@ -11,15 +11,16 @@ from __future__ import annotations
 import asyncio
 import struct
 import threading
+from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Collection, Coroutine
+
 START_SECONDS = 10.0
-CHUNK = 65_536
 
 
 class Api(IntEnum):
@@ -52,15 +53,16 @@ class Weather:
 
 @dataclass(frozen=True)
 class _Hold:
-    """What does not get through: of a client (part of its `client.id`), or of all."""
+    """What does not get through: of a client (part of its `client.id`) or of all, of some kinds or of all (none)."""
 
     client: str
+    apis: frozenset[int]
     to_broker: bool
     to_client: bool
 
-    def stops(self, link: _Link, *, to_broker: bool) -> bool:
+    def stops(self, link: _Link, api: int, *, to_broker: bool) -> bool:
         held = self.to_broker if to_broker else self.to_client
-        return held and self.client in link.client
+        return held and self.client in link.client and (not self.apis or api in self.apis)
 
 
 @dataclass(eq=False)
@@ -70,6 +72,8 @@ class _Link:
     writers: tuple[asyncio.StreamWriter, asyncio.StreamWriter]
     client: str = ""
     """Its `client.id`, from its first request on."""
+    asked: deque[tuple[int, int]] = field(default_factory=deque)
+    """Number and kind of each request that is not answered yet; brokers answer in order."""
 
 
 class Proxy:
@@ -78,6 +82,8 @@ class Proxy:
     def __init__(self, port: int, upstream: int) -> None:
         self.port = port
         self.weather = Weather()
+        self.heard: dict[int, int] = {}
+        """Requests that have come, by kind."""
         self.seen: dict[int, int] = {}
         """Requests passed on, by kind."""
         self._upstream = upstream
@@ -89,23 +95,32 @@ class Proxy:
         self._links: set[_Link] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def hold(self, *, to_broker: bool = True, to_client: bool = True, client: str = "") -> None:
+    def hold(
+        self, *, to_broker: bool = True, to_client: bool = True, client: str = "", apis: Collection[Api] = ()
+    ) -> None:
         """Let nothing through in these directions until `release`; connections stay open, new ones are taken.
 
         Args:
             to_broker: hold requests.
             to_client: hold answers.
             client: only of clients whose `client.id` has this in it; of all without it.
+            apis: only requests of these kinds, or their answers, and what comes behind them on their connections.
         """
-        self._call(self._set([*self._holds, _Hold(client, to_broker, to_client)]))
+        self._call(self._set([*self._holds, _Hold(client, frozenset(apis), to_broker, to_client)]))
 
     def release(self, *, client: str | None = None) -> None:
         """Let through again what was held of this client, or of all; what was held comes first."""
         self._call(self._set([each for each in self._holds if client is not None and each.client != client]))
 
-    def cut(self, *, client: str = "") -> None:
-        """Reset every connection (of a client); new ones are taken."""
-        self._call(self._cut(client))
+    def cut(self, *, client: str = "", to_broker: bool = True) -> None:
+        """Reset every connection (of a client); new ones are taken.
+
+        Args:
+            client: only of clients whose `client.id` has this in it.
+            to_broker: the side of the broker too. Without it, what was sent and is held up gets there yet, as on a
+                network that has lost the way back.
+        """
+        self._call(self._cut(client, to_broker=to_broker))
 
     def start(self) -> None:
         """Listen."""
@@ -158,46 +173,59 @@ class Proxy:
                 frame = await reader.readexactly(struct.unpack(">i", head)[0])
                 api = struct.unpack_from(">h", frame)[0]
                 link.client = link.client or _client_id(frame)
+                self.heard[api] = self.heard.get(api, 0) + 1
                 await asyncio.sleep(self.weather.delay(api))
-                await self._let_through(link, to_broker=True)
+                await self._let_through(link, api, to_broker=True)
+                link.asked.append((struct.unpack_from(">i", frame, 4)[0], api))
                 self.seen[api] = self.seen.get(api, 0) + 1
                 writer.write(head + frame)
                 await writer.drain()
         _close(writer)
 
     async def _answers(self, link: _Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
-            while chunk := await reader.read(CHUNK):
-                await self._let_through(link, to_broker=False)
-                writer.write(chunk)
+        with suppress(OSError, asyncio.IncompleteReadError):
+            while True:
+                head = await reader.readexactly(4)
+                frame = await reader.readexactly(struct.unpack(">i", head)[0])
+                await self._let_through(link, _answered(link, struct.unpack_from(">i", frame)[0]), to_broker=False)
+                writer.write(head + frame)
                 await writer.drain()
         _close(writer)
 
-    async def _let_through(self, link: _Link, *, to_broker: bool) -> None:
+    async def _let_through(self, link: _Link, api: int, *, to_broker: bool) -> None:
         if self._holds:
             async with self._changed:
-                await self._changed.wait_for(lambda: not self._stopped(link, to_broker=to_broker))
+                await self._changed.wait_for(lambda: not self._stopped(link, api, to_broker=to_broker))
 
-    def _stopped(self, link: _Link, *, to_broker: bool) -> bool:
-        return any(hold.stops(link, to_broker=to_broker) for hold in self._holds)
+    def _stopped(self, link: _Link, api: int, *, to_broker: bool) -> bool:
+        return any(hold.stops(link, api, to_broker=to_broker) for hold in self._holds)
 
     async def _set(self, holds: list[_Hold]) -> None:
         async with self._changed:
             self._holds = holds
             self._changed.notify_all()
 
-    async def _cut(self, client: str) -> None:
+    async def _cut(self, client: str, *, to_broker: bool) -> None:
         for link in list(self._links):
             if client in link.client:
-                for writer in link.writers:
+                for writer in link.writers if to_broker else link.writers[:1]:
                     _reset(writer)
 
     async def _end(self) -> None:
-        await self._cut("")
+        await self._cut("", to_broker=True)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._loop.stop()
+
+
+def _answered(link: _Link, number: int) -> int:
+    """The kind of the request that this answer is for; a request that wants none is passed over."""
+    while link.asked:
+        asked, api = link.asked.popleft()
+        if asked == number:
+            return api
+    return -1
 
 
 def _client_id(frame: bytes) -> str:
