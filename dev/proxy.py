@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import struct
 import threading
-from collections import deque
+from collections import Counter, deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -59,10 +59,17 @@ class _Hold:
     apis: frozenset[int]
     to_broker: bool
     to_client: bool
+    links: frozenset[_Link] | None
+    """Which connections; None for all, also those to come."""
 
     def stops(self, link: _Link, api: int, *, to_broker: bool) -> bool:
         held = self.to_broker if to_broker else self.to_client
-        return held and self.client in link.client and (not self.apis or api in self.apis)
+        return (
+            held
+            and self.client in link.client
+            and (not self.apis or api in self.apis)
+            and (self.links is None or link in self.links)
+        )
 
 
 @dataclass(eq=False)
@@ -82,10 +89,8 @@ class Proxy:
     def __init__(self, port: int, upstream: int) -> None:
         self.port = port
         self.weather = Weather()
-        self.heard: dict[int, int] = {}
-        """Requests that have come, by kind."""
-        self.seen: dict[int, int] = {}
-        """Requests passed on, by kind."""
+        self._heard: Counter[tuple[str, int]] = Counter()
+        self._seen: Counter[tuple[str, int]] = Counter()
         self._upstream = upstream
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name=f"proxy-{port}", daemon=True)
@@ -96,7 +101,13 @@ class Proxy:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def hold(
-        self, *, to_broker: bool = True, to_client: bool = True, client: str = "", apis: Collection[Api] = ()
+        self,
+        *,
+        to_broker: bool = True,
+        to_client: bool = True,
+        client: str = "",
+        apis: Collection[Api] = (),
+        only_open: bool = False,
     ) -> None:
         """Let nothing through in these directions until `release`; connections stay open, new ones are taken.
 
@@ -105,12 +116,22 @@ class Proxy:
             to_client: hold answers.
             client: only of clients whose `client.id` has this in it; of all without it.
             apis: only requests of these kinds, or their answers, and what comes behind them on their connections.
+            only_open: only on connections that are open now.
         """
-        self._call(self._set([*self._holds, _Hold(client, frozenset(apis), to_broker, to_client)]))
+        links = frozenset(self._links) if only_open else None
+        self._call(self._set([*self._holds, _Hold(client, frozenset(apis), to_broker, to_client, links)]))
 
     def release(self, *, client: str | None = None) -> None:
         """Let through again what was held of this client, or of all; what was held comes first."""
         self._call(self._set([each for each in self._holds if client is not None and each.client != client]))
+
+    def heard(self, api: Api, client: str = "") -> int:
+        """How many requests of the kind have come (of a client), those that are held up included."""
+        return _count(self._heard, api, client)
+
+    def seen(self, api: Api, client: str = "") -> int:
+        """How many requests of the kind were passed on (of a client)."""
+        return _count(self._seen, api, client)
 
     def cut(self, *, client: str = "", to_broker: bool = True) -> None:
         """Reset every connection (of a client); new ones are taken.
@@ -173,13 +194,13 @@ class Proxy:
                 frame = await reader.readexactly(struct.unpack(">i", head)[0])
                 api = struct.unpack_from(">h", frame)[0]
                 link.client = link.client or _client_id(frame)
-                self.heard[api] = self.heard.get(api, 0) + 1
+                self._heard[link.client, api] += 1
                 await asyncio.sleep(self.weather.delay(api))
                 await self._let_through(link, api, to_broker=True)
                 link.asked.append((struct.unpack_from(">i", frame, 4)[0], api))
-                self.seen[api] = self.seen.get(api, 0) + 1
                 writer.write(head + frame)
                 await writer.drain()
+                self._seen[link.client, api] += 1
         _close(writer)
 
     async def _answers(self, link: _Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -217,6 +238,11 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._loop.stop()
+
+
+def _count(counts: Counter[tuple[str, int]], api: Api, client: str) -> int:
+    # a copy, because the proxy's thread goes on counting
+    return sum(count for (name, kind), count in counts.copy().items() if kind == api and client in name)
 
 
 def _answered(link: _Link, number: int) -> int:
