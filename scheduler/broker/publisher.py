@@ -4,6 +4,10 @@ Its transactional id is the partition's, so that opening it fences whoever held 
 even a process that is frozen. After any call that raises or takes too long it is of no more use: the
 client speaks the first transaction protocol, in which a delayed end of one transaction may decide the
 next one of the same producer. Whoever uses it then opens a new one and reads from the log what happened.
+
+The client also asks for the end of a transaction a second time by itself, where it loses the connection before
+the answer, and says nothing of it. The first request may still be on its way. So a producer is of no more use
+either, though its transaction is committed, where the commit took as long as that takes.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from scheduler.broker.failures import CLIENT_ERRORS, FATAL, Kind, PublishError, fault_of, kind, poison
 from scheduler.clock import Deadline
+from scheduler.runtime.kafka import RETRY_BACKOFF_MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -25,6 +30,9 @@ if TYPE_CHECKING:
 
 COMMIT_SECONDS = 5.0
 """A commit that takes longer is uncertain."""
+RESENT_SECONDS = 0.75 * RETRY_BACKOFF_MS / 1000
+"""A commit that is answered sooner was asked for once: the client waits for its backoff, less a fifth, before it asks
+again. (An end of a transaction takes 3 to 20 ms.)"""
 INIT_SECONDS = 10.0
 UNEASY_SECONDS = 1.0
 """Records that are not acknowledged by then may never be: their topics are looked at. Giving up before the commit
@@ -48,6 +56,9 @@ class Publisher:
     def __init__(self, conf: Conf, clock: Clock) -> None:
         self._conf = conf
         self._clock = clock
+        self.worn = False
+        """Whether the producer has to be replaced before the next transaction: a second end of the last one may be on
+        its way."""
         self._producer: Producer | None = None
         self._fault: KafkaError | None = None
         self._unanswered: set[str] = set()
@@ -62,6 +73,7 @@ class Publisher:
             PublishError: it could not be done now; FENCED and FATAL will not pass by trying again.
         """
         self.close()
+        self.worn = False
         try:
             self._producer = Producer({**self._conf, "on_delivery": self._delivered})
             self._producer.init_transactions(INIT_SECONDS)
@@ -98,7 +110,9 @@ class Publisher:
                 detail = f"not acknowledged: {', '.join(sorted(silent))}"
                 failure = PublishError(Kind.ABORTABLE, detail, unanswered=silent)
             else:
+                asked = self._clock.monotonic()
                 producer.commit_transaction(max(UNEASY_SECONDS, deadline.remaining()))
+                self.worn = self._clock.monotonic() - asked >= RESENT_SECONDS
         except CLIENT_ERRORS as error:
             failure = self._failure(producer, fault_of(error))
         if failure is None and deadline.passed:
