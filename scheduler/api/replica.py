@@ -79,6 +79,11 @@ class Replica(Protocol):
         """What it calls itself in the group."""
         ...
 
+    @property
+    def stuck(self) -> list[str]:
+        """Calls of Kafka's client that do not return."""
+        ...
+
     def standings(self) -> Mapping[tuple[str, int], Standing]:
         """Where each of its partitions stands, by topic and number."""
         ...

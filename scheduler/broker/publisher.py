@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from scheduler.clock import Clock
     from scheduler.engine.settlement import Out
     from scheduler.runtime.kafka import Conf
+    from scheduler.runtime.watchdog import Call, Watchdog
 
 COMMIT_SECONDS = 5.0
 """A commit that takes longer is uncertain."""
@@ -53,9 +54,10 @@ _UNANSWERED = _SLOW | _CONSEQUENCES
 class Publisher:
     """Opens, publishes, closes; one thread at a time."""
 
-    def __init__(self, conf: Conf, clock: Clock) -> None:
+    def __init__(self, conf: Conf, clock: Clock, watchdog: Watchdog) -> None:
         self._conf = conf
         self._clock = clock
+        self._watchdog = watchdog
         self.worn = False
         """Whether the producer has to be replaced before the next transaction: a second end of the last one may be on
         its way."""
@@ -76,7 +78,8 @@ class Publisher:
         self.worn = False
         try:
             self._producer = Producer({**self._conf, "on_delivery": self._delivered})
-            self._producer.init_transactions(INIT_SECONDS)
+            with self._watching("init_transactions", INIT_SECONDS):
+                self._producer.init_transactions(INIT_SECONDS)
         except KafkaException as error:
             failure = PublishError(kind(error.args[0]), str(error.args[0]))
         else:
@@ -103,16 +106,17 @@ class Publisher:
         deadline = Deadline(self._clock, COMMIT_SECONDS)
         failure = None
         try:
-            producer.begin_transaction()
-            self._produce(producer, outs)
-            if producer.flush(UNEASY_SECONDS) and ailing():
-                silent = self._unanswered_by(producer)
-                detail = f"not acknowledged: {', '.join(sorted(silent))}"
-                failure = PublishError(Kind.ABORTABLE, detail, unanswered=silent)
-            else:
-                asked = self._clock.monotonic()
-                producer.commit_transaction(max(UNEASY_SECONDS, deadline.remaining()))
-                self.worn = self._clock.monotonic() - asked >= RESENT_SECONDS
+            with self._watching("transaction", COMMIT_SECONDS + UNEASY_SECONDS):
+                producer.begin_transaction()
+                self._produce(producer, outs)
+                if producer.flush(UNEASY_SECONDS) and ailing():
+                    silent = self._unanswered_by(producer)
+                    detail = f"not acknowledged: {', '.join(sorted(silent))}"
+                    failure = PublishError(Kind.ABORTABLE, detail, unanswered=silent)
+                else:
+                    asked = self._clock.monotonic()
+                    producer.commit_transaction(max(UNEASY_SECONDS, deadline.remaining()))
+                    self.worn = self._clock.monotonic() - asked >= RESENT_SECONDS
         except CLIENT_ERRORS as error:
             failure = self._failure(producer, fault_of(error))
         if failure is None and deadline.passed:
@@ -122,6 +126,9 @@ class Publisher:
             del producer
             self.close()
             raise failure
+
+    def _watching(self, call: str, seconds: float) -> Call:
+        return self._watchdog.call(call, seconds, transactional_id=self._conf["transactional.id"])
 
     def _produce(self, producer: Producer, outs: Iterable[Out]) -> None:
         produce = producer.produce
