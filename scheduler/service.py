@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from scheduler.api.identity import client_id
 from scheduler.api.server import ApiServer
 from scheduler.broker.checks import wait_for_topics
-from scheduler.broker.cluster import MARK_SECONDS, REQUEST_SECONDS, Cluster
+from scheduler.broker.cluster import MARK_SECONDS, OWNER_SECONDS, Cluster
 from scheduler.broker.courier import Courier
 from scheduler.broker.deliveries import Deliveries
 from scheduler.broker.gateway import Gateway
@@ -206,7 +206,7 @@ class Scheduler:
         return Observers(self._metrics, FiringSpans(tracer_provider))
 
     def _owner_in_group(self, topic: str, partition: int) -> str | None:
-        with self._watchdog.call("describe_consumer_groups", REQUEST_SECONDS, topic=topic, partition=partition):
+        with self._watchdog.call("describe_consumer_groups", OWNER_SECONDS, topic=topic, partition=partition):
             return self._cluster.owner(self._settings.group_id, topic, partition)
 
     def _rebalanced(self, event: str) -> None:

@@ -43,14 +43,15 @@ def test_ends_of_transactions_that_come_late_tear_nothing(scene: Scene, monkeypa
         keys = [b"late-%d" % number for number in range(40)]
         scene.write(*(scene.put(key, start_ms + 50 * number) for number, key in enumerate(keys)))
         wait_until(lambda: failures() >= 2, "transactions were given up")
-        network.weather.delay_by_api = {Api.END_TXN: 0.7}
-        start_ms = clock.now_ms()
-        keys += [b"cut-%d" % number for number in range(40)]
-        scene.write(*(scene.put(key, start_ms + 50 * number) for number, key in enumerate(keys[40:])))
-        for _ in range(3):
+        network.weather.delay_by_api = {Api.END_TXN: 0.3}
+        scene.wait_until_fired(*keys)
+        for number in range(3):
             ends = network.heard(Api.END_TXN, replica.client_id)
-            wait_until(lambda ends=ends: network.heard(Api.END_TXN, replica.client_id) > ends, "the next end")
+            keys.append(b"cut-%d" % number)
+            scene.write(scene.put(keys[-1]))
+            wait_until(lambda ends=ends: network.heard(Api.END_TXN, replica.client_id) > ends, "its end is on the way")
             network.cut(client=replica.client_id, to_broker=False)
+            scene.wait_until_fired(keys[-1])
         network.weather.delay_by_api = {}
         scene.wait_until_fired(*keys)
         scene.installation.wait_for(scene.installation.history, len(keys))
