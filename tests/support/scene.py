@@ -16,11 +16,22 @@ if TYPE_CHECKING:
 
     from dev.local_kafka import LocalKafka
     from dev.proxy import Proxy
+    from scheduler.service import Scheduler
     from tests.support.broker import Topics
     from tests.support.records import Put, Record
 
 SETTLE_SECONDS = 60.0
 """From a fault to the end of what it brings about: sessions, transactions and pauses end one after the other."""
+
+
+def failures(replica: Scheduler) -> float:
+    """How many transactions of a replica in this process did not end well."""
+    return sum(
+        sample.value
+        for family in replica.registry.collect()
+        for sample in family.samples
+        if sample.name == "scheduler_transaction_failures_total"
+    )
 
 
 class Scene:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import pytest
 
@@ -15,11 +16,13 @@ from dev.proxy import Api
 from scheduler.broker import publisher
 from tests.support.mutants import Mutation, installed
 from tests.support.raw_produce import produce_raw
-from tests.support.scene import SETTLE_SECONDS
+from tests.support.records import Put
+from tests.support.scene import SETTLE_SECONDS, failures
 from tests.support.schedules import SECONDS, clock, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
 
     from scheduler.service import Scheduler
     from tests.support.scene import Scene
@@ -49,6 +52,11 @@ def hold_its_transaction(scene: Scene, replica: Scheduler) -> Callable[[], None]
     return begun
 
 
+def impatient() -> AbstractContextManager[object]:
+    """Give replicas in this process less time for a commit."""
+    return patch.object(publisher, "COMMIT_SECONDS", IMPATIENT_SECONDS)
+
+
 # ---------------------------------------------------------------- scenarios
 
 
@@ -74,12 +82,15 @@ def a_zombie_goes_on(scene: Scene, mutation: Mutation | None) -> Sequence[str]:
 
 def a_stranger_holds_the_log_back(scene: Scene, mutation: Mutation | None) -> Sequence[str]:
     """A tombstone stands behind another client's open transaction while a new owner restores."""
-    with scene.installation.replica() as former:
+    installation = scene.installation
+    elsewhere = Put(installation.dead_letters, None, None, [])  # so that it is open before it matters
+    stranger = installation.transaction(installation.group_id + "-stranger", elsewhere)
+    with installation.replica() as former:
         begun = hold_its_transaction(scene, former)
         scene.write(scene.put(b"a"))
         begun()
-        held = scene.put(b"of the stranger", clock.now_ms() + LATER_MS)
-        stranger = scene.installation.transaction(scene.installation.group_id + "-stranger", held)
+        scene.put(b"of the stranger", clock.now_ms() + LATER_MS).to(stranger)
+        assert stranger.flush(SECONDS) == 0
         scene.network.release()
         scene.wait_until_fired(b"a")
         scene.installation.wait_for(scene.installation.history)
@@ -188,10 +199,13 @@ def a_second_end_of_a_transaction(scene: Scene, mutation: Mutation | None) -> Se
 
 def an_answer_that_is_lost(scene: Scene, mutation: Mutation | None) -> Sequence[str]:
     """The transaction is committed, and its owner never hears of it."""
-    with installed(mutation), scene.installation.replica() as replica:
-        scene.network.hold(client=replica.client_id, apis=[Api.END_TXN], to_broker=False, only_open=True)
+    with impatient(), installed(mutation), scene.installation.replica() as replica:
+        scene.network.hold(client=replica.client_id, apis=[Api.END_TXN], to_broker=False)
         scene.write(scene.put(b"a"))
         scene.wait_until_fired(b"a")
+        before = failures(replica)
+        wait_until(lambda: failures(replica) > before, "the owner has given up waiting")
+        scene.network.release()
         scene.write(scene.put(b"b"))
         scene.wait_until_fired(b"b")
     return scene.faults()
@@ -199,11 +213,18 @@ def an_answer_that_is_lost(scene: Scene, mutation: Mutation | None) -> Sequence[
 
 def a_request_that_is_lost(scene: Scene, mutation: Mutation | None) -> Sequence[str]:
     """The end of the transaction never reaches the broker, which aborts it for the next producer."""
-    with installed(mutation), scene.installation.replica() as replica:
-        scene.network.hold(client=replica.client_id, apis=[Api.END_TXN], to_client=False, only_open=True)
+    with impatient(), installed(mutation), scene.installation.replica() as replica:
+        scene.network.hold(client=replica.client_id, apis=[Api.END_TXN], to_client=False)
         scene.write(scene.put(b"a"))
-        scene.write(scene.put(b"b", clock.now_ms() + 2000))
+        twice = 2
+        wait_until(
+            lambda: replica.registry.get_sample_value("scheduler_fence_seconds_count") >= twice,
+            "the owner has given up waiting, and has fenced what it had begun",
+        )
+        scene.network.release()
+        scene.write(scene.put(b"b"))
         scene.wait_until_fired(b"b")
+        scene.installation.wait_for(scene.installation.history)
     return scene.faults()
 
 
@@ -263,8 +284,3 @@ def test_nothing_is_found_where_nothing_is_broken(scene: Scene, scenario: Callab
 @pytest.mark.parametrize("mutation", Mutation)
 def test_a_defect_is_found(scene: Scene, mutation: Mutation) -> None:
     assert SHOWN_BY[mutation](scene, mutation) != []
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publisher, "COMMIT_SECONDS", IMPATIENT_SECONDS)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from dev.proxy import Api
 from scheduler.broker import publisher
 from scheduler.broker.cluster import Cluster
-from tests.support.scene import SETTLE_SECONDS
+from tests.support.scene import SETTLE_SECONDS, failures
 from tests.support.schedules import clock, wait_until
 
 if TYPE_CHECKING:
@@ -28,21 +28,11 @@ def test_ends_of_transactions_that_come_late_tear_nothing(scene: Scene, monkeypa
     monkeypatch.setattr(publisher, "COMMIT_SECONDS", COMMIT_SECONDS)
     network = scene.network
     with scene.installation.replica() as replica:
-
-        def failures() -> float:
-            samples = (
-                sample
-                for family in replica.registry.collect()
-                for sample in family.samples
-                if sample.name == "scheduler_transaction_failures_total"
-            )
-            return sum(sample.value for sample in samples)
-
         network.weather.delay_by_api = {Api.END_TXN: COMMIT_SECONDS + 1}
         start_ms = clock.now_ms()
         keys = [b"late-%d" % number for number in range(40)]
         scene.write(*(scene.put(key, start_ms + 50 * number) for number, key in enumerate(keys)))
-        wait_until(lambda: failures() >= 2, "transactions were given up")
+        wait_until(lambda: failures(replica) >= 2, "transactions were given up")
         network.weather.delay_by_api = {Api.END_TXN: 0.3}
         scene.wait_until_fired(*keys)
         for number in range(3):
