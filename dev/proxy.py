@@ -15,12 +15,15 @@ from collections import Counter, deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Coroutine
 
 START_SECONDS = 10.0
+LAST_ROUNDS = 3
+"""Of the loop, in which the sockets of connections that were reset are closed."""
 
 
 class Api(IntEnum):
@@ -98,7 +101,9 @@ class Proxy:
         self._holds: list[_Hold] = []
         self._changed = asyncio.Condition()
         self._links: set[_Link] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._writers: WeakSet[asyncio.StreamWriter] = WeakSet()
+        self._server: asyncio.Server | None = None
 
     def hold(
         self,
@@ -160,19 +165,24 @@ class Proxy:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        server = self._loop.run_until_complete(asyncio.start_server(self._accept, "127.0.0.1", self.port))
+        self._server = self._loop.run_until_complete(asyncio.start_server(self._accept, "127.0.0.1", self.port))
         self._started.set()
         self._loop.run_forever()
-        server.close()
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.close()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepting = asyncio.current_task()
+        assert accepting is not None  # noqa: S101 - the server has made it
+        self._tasks.add(accepting)
+        accepting.add_done_callback(self._tasks.discard)
+        self._writers.add(writer)
         try:
             broker_reader, broker_writer = await asyncio.open_connection("127.0.0.1", self._upstream)
         except OSError:
             _reset(writer)  # nobody there: as the broker itself would say
             return
+        self._writers.add(broker_writer)
         link = _Link((writer, broker_writer))
         self._links.add(link)
         pumps = [
@@ -233,10 +243,16 @@ class Proxy:
                     _reset(writer)
 
     async def _end(self) -> None:
-        await self._cut("", to_broker=True)
-        for task in self._tasks:
+        if self._server is not None:
+            self._server.close()
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for writer in self._writers:
+            _reset(writer)  # those too that still hold what nobody took from them
+        for _ in range(LAST_ROUNDS):
+            await asyncio.sleep(0)
         self._loop.stop()
 
 
