@@ -15,7 +15,7 @@ LOCK = $(UV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-
 	--no-emit-index-url --custom-compile-command "make lock" $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-unit simulate lint format kafka topics up down bench bench-workers bench-endurance lock clean
+.PHONY: help install demo test test-unit simulate lint format kafka topics up down bench bench-workers bench-endurance bench-recovery lock clean
 
 help: ## Print this list.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -64,6 +64,9 @@ bench-endurance: $(INSTALLED) ## Run 20,000 short jobs through one worker, and s
 
 bench: $(INSTALLED) ## Measure against the raw client on the same broker: BENCH="--rounds 5 --json".
 	@$(BIN)/python -m bench.run $(BENCH)
+
+bench-recovery: $(INSTALLED) ## Measure how long nothing fires after a fault: BENCH="--rounds 3 --pending 100000".
+	@$(BIN)/python -m bench.recovery $(BENCH)
 
 lock: ## Write the lock files anew; UPGRADE=--upgrade takes newer versions.
 	@test -x $(UV)/bin/uv || { $(PYTHON) -m venv $(UV) && $(UV)/bin/pip install -q --disable-pip-version-check uv==0.13.9; }

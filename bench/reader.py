@@ -27,6 +27,7 @@ class Reader:
                 "enable.auto.commit": False,
                 "fetch.wait.max.ms": 100,
                 "fetch.queue.backoff.ms": 2,
+                "log_level": 0,  # brokers are killed on purpose
             }
         )
         cluster = Cluster(settings, "bench-reader")
@@ -60,6 +61,16 @@ class Reader:
                 due = float(dict(message.headers())["scheduler-epoch"])
                 late.append((now - due) * 1000)
         return late
+
+    def lateness_by_due(self, wanted: int) -> list[tuple[float, float]]:
+        """Read that many fired messages; for each, when it was due (Unix time) and how many ms later it was here."""
+        found: list[tuple[float, float]] = []
+        while len(found) < wanted:
+            messages = self._some()
+            now = time.time()
+            dues = [float(dict(message.headers())["scheduler-epoch"]) for message in messages]
+            found += [(due, (now - due) * 1000) for due in dues]
+        return found
 
     def _some(self, seconds: float = SILENCE_SECONDS) -> list[Message]:
         first = self._consumer.poll(seconds)

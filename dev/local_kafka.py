@@ -21,7 +21,7 @@ from dev.proxy import Proxy
 from scheduler.clock import Deadline, SystemClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from types import FrameType, TracebackType
 
 START_SECONDS = 90.0  # 4 to 6 s on an idle machine of two cores, three brokers 15 s
@@ -131,6 +131,16 @@ class LocalKafka:
         self._nodes[node].signal(signal.SIGKILL)
         self._nodes[node].wait(STOP_SECONDS)
 
+    def end(self, node: int) -> None:
+        """Let a node hand over and stop (`SIGTERM`), and return when it is gone.
+
+        Raises:
+            LocalKafkaError: it did not stop in time, which a node may not where the others are gone.
+        """
+        self._nodes[node].signal(signal.SIGTERM)
+        if not self._nodes[node].wait(STOP_SECONDS):
+            raise LocalKafkaError(f"Kafka node {node} has not stopped in {STOP_SECONDS:.0f} s.")
+
     def freeze(self, node: int) -> None:
         """Let a node stand still, with its connections open (`SIGSTOP`)."""
         self._nodes[node].signal(signal.SIGSTOP)
@@ -139,21 +149,20 @@ class LocalKafka:
         """Let a frozen node go on (`SIGCONT`)."""
         self._nodes[node].signal(signal.SIGCONT)
 
-    def restart(self, node: int) -> None:
-        """Start a node again, killing it first where it runs, and return when it answers."""
+    def restart(self, *nodes: int) -> None:
+        """Start nodes again, killing those that run first, and return when all of these answer."""
         if self._guard is None:
             raise LocalKafkaError("Kafka was not started.")
-        restarted = self._nodes[node]
-        if restarted.pid is not None:
-            self.kill(node)
-        restarted.start(self._java, self._jars, self._heap, self._guard)
-        self._wait_until_ready([restarted])
+        restarted = [self._nodes[node] for node in nodes]
+        for node in restarted:
+            if node.pid is not None:
+                self.kill(node.number)
+            node.start(self._java, self._jars, self._heap, self._guard)
+        self._wait_until_ready(restarted)
 
     def check(self) -> None:
         """Raise LocalKafkaError with the end of its log where a node has ended by itself."""
-        for node in self._nodes.values():
-            if node.pid is None:
-                raise LocalKafkaError(f"Kafka node {node.number} has ended; its log ends:\n{node.last_words()}")
+        _check(self._nodes.values())
 
     def __enter__(self) -> Self:
         """Start it."""
@@ -205,14 +214,17 @@ class LocalKafka:
         for node in nodes:
             while not node.listens():
                 if node.wait(TICK_SECONDS):
-                    self.check()
+                    _check([node])
                 if deadline.passed:
                     raise LocalKafkaError(
                         f"Kafka node {node.number} has not opened {node.address} in {START_SECONDS:.0f} s;"
                         f" its log ends:\n{node.last_words()}"
                     )
         wait_until_answers(
-            self.bootstrap_servers, brokers={node.number for node in nodes}, deadline=deadline, check=self.check
+            self.bootstrap_servers,
+            brokers={node.number for node in nodes},
+            deadline=deadline,
+            check=lambda: _check(nodes),  # another one may be down on purpose
         )
 
     def _shut_down(self) -> None:
@@ -224,6 +236,12 @@ class LocalKafka:
         deadline = Deadline(self._clock, STOP_SECONDS)
         for node in running:
             node.wait(deadline.remaining())
+
+
+def _check(nodes: Iterable[Node]) -> None:
+    for node in nodes:
+        if node.pid is None:
+            raise LocalKafkaError(f"Kafka node {node.number} has ended; its log ends:\n{node.last_words()}")
 
 
 def wait_until_answers(

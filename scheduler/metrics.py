@@ -111,6 +111,11 @@ class SchedulerMetrics(Observer):
             ["topic"],
             registry=registry,
         )
+        self.stuck = Gauge(
+            "scheduler_stuck_calls",
+            "Calls of the Kafka client that have not returned in three times their time.",
+            registry=registry,
+        )
         self.skew = Gauge(
             "scheduler_clock_skew_seconds",
             "This replica's clock less the brokers', when last measured; NaN before.",

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from scheduler.api.identity import client_id
 from scheduler.api.server import ApiServer
 from scheduler.broker.checks import wait_for_topics
-from scheduler.broker.cluster import Cluster
+from scheduler.broker.cluster import MARK_SECONDS, OWNER_SECONDS, Cluster
 from scheduler.broker.collector import Collector
 from scheduler.broker.courier import Courier
 from scheduler.broker.deliveries import Deliveries
@@ -34,6 +34,7 @@ from scheduler.metrics import PartitionCollector, SchedulerMetrics
 from scheduler.runtime.kafka import check_target, consumer_conf, courier_conf, transactional_conf
 from scheduler.runtime.logs import fields
 from scheduler.runtime.metrics import MetricsServer
+from scheduler.runtime.watchdog import Watchdog
 from scheduler.tracing import open_tracing
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class Scheduler:
         self.registry = CollectorRegistry()
         self._metrics = SchedulerMetrics(self.registry)
         self._tracing = open_tracing(settings) if tracer_provider is None else None
+        self._watchdog = Watchdog(self._clock, self._metrics.stuck.set)
         self._observer = self._observe(tracer_provider or self._tracing)
         self._client_id = f"scheduler-{socket.gethostname()}-{os.getpid()}"
         self._cluster = Cluster(settings, self._client_id)
@@ -92,9 +94,10 @@ class Scheduler:
             self._consumer_conf,
             settings.schedules_topics,
             self._make_owner,
-            lambda topic, partition: self._cluster.owner(settings.group_id, topic, partition),
+            self._owner_in_group,
             self._rebalanced,
             self._clock,
+            self._watchdog,
         )
         self.registry.register(PartitionCollector(self.standings, lambda: self._subscriber.lags))
         self._stop = threading.Event()
@@ -157,6 +160,11 @@ class Scheduler:
         """The schedules that stand at these offsets of a partition, as far as they are there and come in time."""
         return schedules(self._onlooker.read(*where, offsets, seconds))
 
+    @property
+    def stuck(self) -> list[str]:
+        """Calls of Kafka's client that do not return; this replica does nothing more until they do."""
+        return self._watchdog.stuck
+
     def standings(self) -> dict[tuple[str, int], Standing]:
         """Where each partition of this replica stands."""
         return {key: owner.standing for key, owner in self._subscriber.owners.items()}
@@ -190,7 +198,12 @@ class Scheduler:
                 "started",
                 extra=fields(group=self._settings.group_id, topics=",".join(self._settings.schedules_topics)),
             )
-            watches = ((self._skew.run, "skew"), (self._watch.run, "watch"), (self._targets.watch, "targets"))
+            watches = (
+                (self._skew.run, "skew"),
+                (self._watch.run, "watch"),
+                (self._targets.watch, "targets"),
+                (self._watchdog.run, "watchdog"),
+            )
             for watch, name in watches:
                 threading.Thread(target=watch, args=(self._stop,), name=name, daemon=True).start()
             self._subscriber.run(self._stop)
@@ -206,6 +219,10 @@ class Scheduler:
 
         return Observers(self._metrics, FiringSpans(tracer_provider))
 
+    def _owner_in_group(self, topic: str, partition: int) -> str | None:
+        with self._watchdog.call("describe_consumer_groups", OWNER_SECONDS, topic=topic, partition=partition):
+            return self._cluster.owner(self._settings.group_id, topic, partition)
+
     def _rebalanced(self, event: str) -> None:
         self._metrics.rebalanced(event)
         self._watch.look()
@@ -217,6 +234,10 @@ class Scheduler:
 
         def is_ours() -> bool:
             return self._subscriber.is_ours(topic, partition)
+
+        def high_watermark() -> int:
+            with self._watchdog.call("list_offsets", MARK_SECONDS, topic=topic, partition=partition):
+                return self._cluster.high_watermark(topic, partition)
 
         deliveries = Deliveries(
             place,
@@ -231,9 +252,9 @@ class Scheduler:
         )
         return Owner(
             place,
-            Publisher(transactional_conf(settings, self._client_id, name), self._clock),
+            Publisher(transactional_conf(settings, self._client_id, name), self._clock, self._watchdog),
             deliveries,
-            lambda: self._cluster.high_watermark(topic, partition),
+            high_watermark,
             is_ours,
             self._clock,
             self._observer,

@@ -25,9 +25,13 @@ def routes(replica: Replica, address: str) -> APIRouter:
     router = APIRouter(tags=["this replica"])
     settings = replica.settings
 
-    @router.get("/liveness")
-    def liveness() -> dict[str, str]:
-        """The process answers."""
+    @router.get("/liveness", responses={503: {"description": "a call of the Kafka client does not return"}})
+    def liveness(response: Response) -> dict[str, Any]:
+        """The process answers, and none of its threads is stuck; 503 where only a restart is sure to help."""
+        stuck = replica.stuck
+        if stuck:
+            response.status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+            return {"status": "stuck", "calls": stuck}
         return {"status": "alive"}
 
     @router.get("/readiness", responses={503: {"description": "not yet"}})

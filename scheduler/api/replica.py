@@ -84,6 +84,11 @@ class Replica(Protocol):
         """The schedules that stand at these offsets of a partition, as far as they are there and come in time."""
         ...
 
+    @property
+    def stuck(self) -> list[str]:
+        """Calls of Kafka's client that do not return."""
+        ...
+
     def standings(self) -> Mapping[tuple[str, int], Standing]:
         """Where each of its partitions stands, by topic and number."""
         ...

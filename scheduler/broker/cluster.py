@@ -11,7 +11,7 @@ from confluent_kafka.admin import AclOperation, AdminClient, ConfigResource, New
 from scheduler.runtime.kafka import common_conf, courier_conf
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from concurrent.futures import Future
 
     from confluent_kafka.admin import TopicMetadata
@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 REQUEST_SECONDS = 10.0
 ELECTION_SECONDS = 0.1
 ELECTION_TRIES = 50
+MARK_SECONDS = REQUEST_SECONDS + ELECTION_SECONDS * ELECTION_TRIES
+"""For a high watermark, while a leader is elected."""
 
+OWNER_SECONDS = 3.0
+"""For the group's coordinator to say who owns a partition, while what is due there waits."""
+
+_UNANSWERED = {KafkaError._TIMED_OUT, KafkaError._TRANSPORT}  # noqa: SLF001 - librdkafka's public codes
 _NO_LEADER = {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE}
 
 
@@ -45,7 +51,24 @@ class Cluster:
 
     def __init__(self, settings: Settings, client_id: str, *, elsewhere: bool = False) -> None:
         # the properties of the producer that will deliver there: what it would refuse is refused at the start
-        self._admin = AdminClient((courier_conf if elsewhere else common_conf)(settings, client_id))
+        self._conf = (courier_conf if elsewhere else common_conf)(settings, client_id)
+        self._admin = AdminClient(self._conf)
+
+    def _result(self, answers: Mapping[Any, Future[Any]], asked: Any) -> Any:
+        """What was answered to a question, out of the answers to all.
+
+        A client that gets no answer is replaced. Where it has lost all its connections, or the cluster a broker, it may
+        go on to wait for a coordinator that it has forgotten how to reach, for ever and at each question.
+        """
+        try:
+            return answers[asked].result(REQUEST_SECONDS)
+        except TimeoutError:
+            error = KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001 - librdkafka's public code
+        except KafkaException as failure:
+            error = failure.args[0]
+        if error.code() in _UNANSWERED:
+            self._admin = AdminClient(self._conf)
+        raise KafkaException(error)
 
     def topics(self, seconds: float = REQUEST_SECONDS) -> dict[str, int]:
         """Every topic and its number of partitions."""
@@ -110,7 +133,7 @@ class Cluster:
             TopicCollection([topic]), include_authorized_operations=True, request_timeout=seconds
         )
         try:
-            allowed = _result(answers[topic]).authorized_operations
+            allowed = self._result(answers, topic).authorized_operations
         except KafkaException as error:
             return bool(error.args[0].code() != KafkaError.TOPIC_AUTHORIZATION_FAILED)
         return not allowed or AclOperation.WRITE in allowed
@@ -144,7 +167,7 @@ class Cluster:
             isolation_level=IsolationLevel.READ_UNCOMMITTED,
             request_timeout=REQUEST_SECONDS,
         )
-        return int(_result(answers[place]).offset)
+        return int(self._result(answers, place).offset)
 
     def newest_stamp_ms(self, topic: str) -> int:
         """The newest timestamp of the topic, in Unix ms; -1 where it is empty."""
@@ -152,7 +175,7 @@ class Cluster:
         answers = self._admin.list_offsets(
             dict.fromkeys(places, OffsetSpec.max_timestamp()), request_timeout=REQUEST_SECONDS
         )
-        return max((_result(answer).timestamp for answer in answers.values()), default=-1)
+        return max((self._result(answers, place).timestamp for place in places), default=-1)
 
     def stamps(self, topic: str) -> bool:
         """Whether the brokers stamp the topic's records, rather than who writes them."""
@@ -160,11 +183,12 @@ class Cluster:
 
     def owner(self, group: str, topic: str, partition: int) -> str | None:
         """The member id to which the group's coordinator has assigned the partition."""
-        return next((each.member_id for each in self.members(group) if (topic, partition) in each.partitions), None)
+        members = self.members(group, OWNER_SECONDS)
+        return next((each.member_id for each in members if (topic, partition) in each.partitions), None)
 
-    def members(self, group: str) -> list[Member]:
+    def members(self, group: str, seconds: float = REQUEST_SECONDS) -> list[Member]:
         """Who is in the group, as its coordinator sees it; nothing is assigned while it rebalances."""
-        answer = self._admin.describe_consumer_groups([group], request_timeout=REQUEST_SECONDS)[group]
+        answers = self._admin.describe_consumer_groups([group], request_timeout=seconds)
         return [
             Member(
                 str(member.member_id),
@@ -174,7 +198,7 @@ class Cluster:
                     for place in (member.assignment.topic_partitions if member.assignment else ())
                 ),
             )
-            for member in _result(answer).members
+            for member in self._result(answers, group).members
         ]
 
     def create(self, specs: Sequence[TopicSpec], partitions: int, replication: int) -> dict[str, KafkaError | None]:
@@ -187,9 +211,9 @@ class Cluster:
             request_timeout=REQUEST_SECONDS,
         )
         outcome: dict[str, KafkaError | None] = {}
-        for name, future in futures.items():
+        for name in futures:
             try:
-                _result(future)
+                self._result(futures, name)
                 outcome[name] = None
             except KafkaException as error:
                 outcome[name] = error.args[0]
@@ -198,12 +222,5 @@ class Cluster:
     def config(self, topic: str, seconds: float = REQUEST_SECONDS) -> dict[str, str]:
         """The settings in force for a topic."""
         resource = ConfigResource(ResourceType.TOPIC, topic)
-        answer = self._admin.describe_configs([resource], request_timeout=seconds)[resource]
-        return {name: str(entry.value) for name, entry in _result(answer).items()}
-
-
-def _result(future: Future[Any]) -> Any:
-    try:
-        return future.result(REQUEST_SECONDS)
-    except TimeoutError:
-        raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from None  # noqa: SLF001 - librdkafka's public code
+        answers = self._admin.describe_configs([resource], request_timeout=seconds)
+        return {name: str(entry.value) for name, entry in self._result(answers, resource).items()}

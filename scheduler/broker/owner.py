@@ -354,6 +354,13 @@ class Owner:
             self._limit = min(MAX_BATCH, self._limit * 2)
             seconds = self._clock.monotonic() - started
             self._observer.settled(self.place, batch, seconds, running_since_ms=self._running_since_ms)
+            if self._publisher.worn:
+                self._renew()
+
+    def _renew(self) -> None:
+        """A new producer, as safely as after doubt: it took long, and another may be the owner by now."""
+        self.engine.uncertain(())
+        self._recover()
 
     def _failed(self, batch: Sequence[Settlement], error: PublishError) -> None:
         """Nobody knows what became of the batch: find out, and if a record is at fault, which one."""

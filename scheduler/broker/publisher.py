@@ -4,6 +4,10 @@ Its transactional id is the partition's, so that opening it fences whoever held 
 even a process that is frozen. After any call that raises or takes too long it is of no more use: the
 client speaks the first transaction protocol, in which a delayed end of one transaction may decide the
 next one of the same producer. Whoever uses it then opens a new one and reads from the log what happened.
+
+The client also asks for the end of a transaction a second time by itself, where it loses the connection before
+the answer, and says nothing of it. The first request may still be on its way. So a producer is of no more use
+either, though its transaction is committed, where the commit took as long as that takes.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from scheduler.broker.failures import CLIENT_ERRORS, FATAL, Kind, PublishError, fault_of, kind, poison
 from scheduler.clock import Deadline
+from scheduler.runtime.kafka import RETRY_BACKOFF_MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,9 +27,13 @@ if TYPE_CHECKING:
     from scheduler.clock import Clock
     from scheduler.engine.settlement import Out
     from scheduler.runtime.kafka import Conf
+    from scheduler.runtime.watchdog import Call, Watchdog
 
 COMMIT_SECONDS = 5.0
 """A commit that takes longer is uncertain."""
+RESENT_SECONDS = 0.75 * RETRY_BACKOFF_MS / 1000
+"""A commit that is answered sooner was asked for once: the client waits for its backoff, less a fifth, before it asks
+again. (An end of a transaction takes 3 to 20 ms.)"""
 INIT_SECONDS = 10.0
 UNEASY_SECONDS = 1.0
 """Records that are not acknowledged by then may never be: their topics are looked at. Giving up before the commit
@@ -45,9 +54,13 @@ _UNANSWERED = _SLOW | _CONSEQUENCES
 class Publisher:
     """Opens, publishes, closes; one thread at a time."""
 
-    def __init__(self, conf: Conf, clock: Clock) -> None:
+    def __init__(self, conf: Conf, clock: Clock, watchdog: Watchdog) -> None:
         self._conf = conf
         self._clock = clock
+        self._watchdog = watchdog
+        self.worn = False
+        """Whether the producer has to be replaced before the next transaction: a second end of the last one may be on
+        its way."""
         self._producer: Producer | None = None
         self._fault: KafkaError | None = None
         self._unanswered: set[str] = set()
@@ -62,9 +75,11 @@ class Publisher:
             PublishError: it could not be done now; FENCED and FATAL will not pass by trying again.
         """
         self.close()
+        self.worn = False
         try:
             self._producer = Producer({**self._conf, "on_delivery": self._delivered})
-            self._producer.init_transactions(INIT_SECONDS)
+            with self._watching("init_transactions", INIT_SECONDS):
+                self._producer.init_transactions(INIT_SECONDS)
         except KafkaException as error:
             failure = PublishError(kind(error.args[0]), str(error.args[0]))
         else:
@@ -91,14 +106,17 @@ class Publisher:
         deadline = Deadline(self._clock, COMMIT_SECONDS)
         failure = None
         try:
-            producer.begin_transaction()
-            self._produce(producer, outs)
-            if producer.flush(UNEASY_SECONDS) and ailing():
-                silent = self._unanswered_by(producer)
-                detail = f"not acknowledged: {', '.join(sorted(silent))}"
-                failure = PublishError(Kind.ABORTABLE, detail, unanswered=silent)
-            else:
-                producer.commit_transaction(max(UNEASY_SECONDS, deadline.remaining()))
+            with self._watching("transaction", COMMIT_SECONDS + UNEASY_SECONDS):
+                producer.begin_transaction()
+                self._produce(producer, outs)
+                if producer.flush(UNEASY_SECONDS) and ailing():
+                    silent = self._unanswered_by(producer)
+                    detail = f"not acknowledged: {', '.join(sorted(silent))}"
+                    failure = PublishError(Kind.ABORTABLE, detail, unanswered=silent)
+                else:
+                    asked = self._clock.monotonic()
+                    producer.commit_transaction(max(UNEASY_SECONDS, deadline.remaining()))
+                    self.worn = self._clock.monotonic() - asked >= RESENT_SECONDS
         except CLIENT_ERRORS as error:
             failure = self._failure(producer, fault_of(error))
         if failure is None and deadline.passed:
@@ -108,6 +126,9 @@ class Publisher:
             del producer
             self.close()
             raise failure
+
+    def _watching(self, call: str, seconds: float) -> Call:
+        return self._watchdog.call(call, seconds, transactional_id=self._conf["transactional.id"])
 
     def _produce(self, producer: Producer, outs: Iterable[Out]) -> None:
         produce = producer.produce

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from scheduler.broker.owner import Owner
     from scheduler.clock import Clock
     from scheduler.runtime.kafka import Conf
+    from scheduler.runtime.watchdog import Watchdog
 
 POLL_SECONDS = 0.1
 BATCH = 10_000
@@ -26,6 +27,8 @@ HAND_OVER_SECONDS = 1.0
 ROOM_SECONDS = 0.05
 RETAKE_SECONDS = 5.0
 """How long after an owner ended by itself the group is asked whether the partition is still ours."""
+ROUND_SECONDS = 10.0
+"""For one call of the consumer: it polls for 0.1 s, and the group's callbacks in it finish transactions."""
 LAG_SECONDS = 1.0
 """How often the distance to the end of each partition is noted; 40 microseconds for each."""
 
@@ -48,6 +51,7 @@ class Subscriber:
         owner_in_group: Callable[[str, int], str | None],
         on_rebalance: Callable[[str], None],
         clock: Clock,
+        watchdog: Watchdog,
     ) -> None:
         self._conf = conf
         self._topics = list(topics)
@@ -57,6 +61,7 @@ class Subscriber:
         self._owner_in_group = owner_in_group
         self._on_rebalance = on_rebalance
         self._clock = clock
+        self._watchdog = watchdog
         self.owners: dict[Key, Owner] = {}
         """Replaced, never changed, so that other threads may read it."""
         self.lags: dict[Key, int] = {}
@@ -107,12 +112,14 @@ class Subscriber:
         self._take_away(list(self.owners), HAND_OVER_SECONDS)
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            consumer.close()
+            with self._watchdog.call("consumer.close", ROUND_SECONDS):
+                consumer.close()
 
     def _read(self, consumer: Consumer) -> None:
         # poll returns with the first record, consume(…, 0) takes what is there beside it: no waiting
         # for a batch to fill, no call per record
-        first = consumer.poll(POLL_SECONDS)
+        with self._watchdog.call("consumer.poll", ROUND_SECONDS):
+            first = consumer.poll(POLL_SECONDS)
         if first is not None:
             self._hand_out([first, *consumer.consume(BATCH, 0)])
         if self._paused:

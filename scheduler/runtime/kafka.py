@@ -26,6 +26,10 @@ HEARTBEAT_MS = 500
 METADATA_MS = 30_000
 """Until partitions that were added to a schedules topic are noticed and fired from; 5 minutes by default."""
 
+RETRY_BACKOFF_MS = 500
+"""Until a transactional producer sends a request again that was not answered; from it follows how long a commit may
+take that was surely sent once. Five times the default, so that a commit on a busy machine is seldom in doubt."""
+
 DELIVERY_SECONDS = 5.0
 """For a message to be acknowledged by another cluster; then nobody knows whether it arrived."""
 
@@ -148,6 +152,8 @@ def transactional_conf(settings: Settings, client_id: str, transactional_id: str
         "transaction.timeout.ms": settings.transaction_timeout,
         # librdkafka insists that a request may not outlive the transaction
         "socket.timeout.ms": min(10_000, settings.transaction_timeout),
+        "retry.backoff.ms": RETRY_BACKOFF_MS,
+        "retry.backoff.max.ms": 2 * RETRY_BACKOFF_MS,
         "delivery.report.only.error": True,
     }
 

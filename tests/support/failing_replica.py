@@ -1,35 +1,41 @@
-"""`scheduler run` that stops at a named point of a firing transaction, by its own hand: killed there, or frozen.
+"""`scheduler run` that stops at a named point of a firing transaction, by its own hand, or has a defect built in.
 
 The points are in the publisher, between its calls of the client; nothing of the product knows of them.
 Started as `python -m tests.support.failing_replica`, told what to do by the environment:
 
-    FAILPOINT=<point>:<kill|freeze>:<n>     at the n-th transaction of the process, counted over its partitions
+    FAILPOINT=<point>:<kill|freeze>:<n>     once, at the n-th transaction of the process, counted over its partitions,
+                                            or at the next that comes so far
+    MUTATION=<name>                         see tests/support/mutants.py
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from scheduler.broker import publisher
+from scheduler import service
 from scheduler.cli import main
+from tests.support.mutants import Mutation, install
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from confluent_kafka import Producer
 
     from scheduler.engine.settlement import Out
+
+FLUSH_SECONDS = 10
 
 
 class Point(StrEnum):
     """Where in a transaction."""
 
     BEGUN = "begun"  # nothing of it is written
-    HALFWAY = "halfway"  # half of its records are on their way
+    HALFWAY = "halfway"  # the first half of its records is acknowledged
     WRITTEN = "written"  # all records are acknowledged, nothing is decided
     COMMITTED = "committed"  # the broker has decided, the replica has not taken note
 
@@ -44,65 +50,57 @@ class Failure:
         self._number = int(number)
         self._lock = threading.Lock()
         self._begun = 0
+        self._over = False
 
     def begins(self) -> bool:
-        """A transaction begins; tell whether it is the chosen one."""
+        """A transaction begins; tell whether it may be the chosen one."""
         with self._lock:
             self._begun += 1
-            return self._begun == self._number
+            return self._begun >= self._number
 
     def at(self, point: Point) -> None:
-        """The chosen transaction has come to a point."""
-        if point is self._point:
+        """Such a transaction has come to a point."""
+        with self._lock:
+            stops = point is self._point and not self._over
+            self._over |= stops
+        if stops:
             os.kill(os.getpid(), self._signal)
 
 
-def install(failure: Failure) -> None:
-    """Put the points into the publisher of this process."""
+def fail(failure: Failure) -> None:
+    """Put the points into the publisher of this process, whichever class that is."""
+    sound = service.Publisher
 
-    class Failing(publisher.Publisher):
-        def publish(self, outs: Iterable[Out]) -> None:
-            chosen = failure.begins()
-            super().publish(_marked(failure, list(outs)) if chosen else outs)
-            if chosen:
+    class Failing(sound):  # type: ignore[misc,valid-type]
+        chosen = False
+
+        def publish(self, outs: Iterable[Out], ailing: Callable[[], bool] = lambda: False) -> None:
+            self.chosen = failure.begins()
+            super().publish(outs, ailing)
+            if self.chosen:
                 failure.at(Point.COMMITTED)
 
-        @staticmethod
-        def _produce(producer: Producer, outs: Iterable[Out]) -> None:
-            publisher.Publisher._produce(producer, outs)
-            if isinstance(outs, _Marked):
-                producer.flush(10)
-                failure.at(Point.WRITTEN)
-
-    from scheduler import service  # noqa: PLC0415 - patched before it makes one
+        def _produce(self, producer: Producer, outs: Iterable[Out]) -> None:
+            if not self.chosen:
+                super()._produce(producer, outs)
+                return
+            failure.at(Point.BEGUN)
+            records = list(outs)
+            half = len(records) // 2
+            super()._produce(producer, records[:half])
+            producer.flush(FLUSH_SECONDS)
+            failure.at(Point.HALFWAY)
+            super()._produce(producer, records[half:])
+            producer.flush(FLUSH_SECONDS)
+            failure.at(Point.WRITTEN)
 
     service.Publisher = Failing  # type: ignore[misc]
 
 
-class _Marked(list):  # type: ignore[type-arg]
-    """The records of the chosen transaction."""
-
-    failure: Failure
-
-    def __iter__(self):  # type: ignore[no-untyped-def]
-        self.failure.at(Point.BEGUN)
-        half = len(self) // 2
-        for number, out in enumerate(super().__iter__()):
-            if number == half:
-                self.failure.at(Point.HALFWAY)
-            yield out
-
-
-def _marked(failure: Failure, outs: list[Out]) -> _Marked:
-    marked = _Marked(outs)
-    marked.failure = failure
-    return marked
-
-
 if __name__ == "__main__":
     if what := os.environ.get("FAILPOINT"):
-        install(Failure(what))
-    import sys
-
+        fail(Failure(what))
+    if name := os.environ.get("MUTATION"):  # the second, so that it may have more transactions than one of a batch
+        install(Mutation(name))
     sys.argv = ["scheduler", "run"]
     main()

@@ -155,6 +155,7 @@ class Replica:
         host: str = "127.0.0.1",
         **settings: Any,
     ) -> None:
+        self.stuck: list[str] = []
         self.settings = Settings(
             bootstrap_servers="kafka:9092", schedules_topics=list(TOPICS), history_topic="past", **settings
         )

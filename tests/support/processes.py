@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+
+import psutil
 
 from dev.kafka_node import Guard
 from scheduler.clock import Deadline
@@ -37,8 +40,9 @@ class Replica:
         self.log = log
         self._clock = clock
         with log.open("wb") as stderr:
+            failing = environment.keys() & {"FAILPOINT", "MUTATION"}
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "scheduler", "run"],
+                [sys.executable, "-m", *(["tests.support.failing_replica"] if failing else ["scheduler", "run"])],
                 cwd=ROOT,
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,
@@ -64,6 +68,21 @@ class Replica:
     def thaw(self) -> None:
         """Let it go on, unaware of the time that has passed."""
         self._process.send_signal(signal.SIGCONT)
+
+    @property
+    def client(self) -> str:
+        """What it calls itself to the brokers, where it serves no API."""
+        return f"scheduler-{socket.gethostname()}-{self.pid}"
+
+    @property
+    def frozen(self) -> bool:
+        """Whether it stands still."""
+        return self._process.poll() is None and psutil.Process(self.pid).status() == psutil.STATUS_STOPPED
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
 
     def ask_to_stop(self) -> None:
         """SIGTERM."""
@@ -147,9 +166,13 @@ class Replicas:
         self._guard = Guard()
         self._started: list[Replica] = []
 
-    def start(self, name: str) -> Replica:
-        """Start one; it has joined the group once it has logged `assigned`."""
-        replica = Replica(name, self._environment, self._folder / f"{name}.log", self._clock, self._guard)
+    def start(self, name: str, **variables: str) -> Replica:
+        """Start one; it has joined the group once it has logged `assigned`.
+
+        `variables` are this one's alone: settings, or FAILPOINT and MUTATION (tests/support/failing_replica.py).
+        """
+        environment = {**self._environment, **variables}
+        replica = Replica(name, environment, self._folder / f"{name}.log", self._clock, self._guard)
         self._started.append(replica)
         return replica
 

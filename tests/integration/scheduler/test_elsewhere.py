@@ -12,6 +12,7 @@ from confluent_kafka.admin import AclOperation
 from dev.local_kafka import LocalKafka
 from scheduler.broker.publisher import Publisher
 from scheduler.runtime.kafka import transactional_conf
+from scheduler.runtime.watchdog import Watchdog
 from tests.support.broker import Topics
 from tests.support.processes import Replicas
 from tests.support.rights import GUARDED, Rights
@@ -189,7 +190,7 @@ def test_a_crash_between_the_delivery_and_the_books_delivers_again_with_the_same
     home = pair.home
     name = f"{home.group_id}-{home.schedules}-0"
     with home.replica(target_bootstrap_servers=pair.elsewhere):
-        intruder = Publisher(transactional_conf(home.settings(), "intruder", name), clock)
+        intruder = Publisher(transactional_conf(home.settings(), "intruder", name), clock, Watchdog(clock))
         intruder.open()
         home.write(home.schedule(b"a", epoch=0, headers=[("trace", b"1")]))
         pair.there.wait_for(pair.there.target, 2)

@@ -13,6 +13,7 @@ from scheduler.broker.failures import Kind, PublishError
 from scheduler.broker.publisher import Publisher
 from scheduler.engine.settlement import Out
 from scheduler.runtime.kafka import transactional_conf
+from scheduler.runtime.watchdog import Watchdog
 from tests.support.replica_process import replica_process
 from tests.support.schedules import clock
 
@@ -120,7 +121,7 @@ def test_a_fenced_publisher_knows_it_even_in_the_middle_of_a_large_batch(install
     """The client only says that it has failed for good; taken for a passing fault, a zombie would try again."""
     conf = transactional_conf(installation.settings(), "publisher", installation.group_id)
     out = Out(installation.target, None, b"key", b"value", [])
-    old, new = Publisher(conf, clock), Publisher(conf, clock)
+    old, new = Publisher(conf, clock, Watchdog(clock)), Publisher(conf, clock, Watchdog(clock))
     old.open()
     old.publish([out])
     new.open()

@@ -23,6 +23,7 @@ from scheduler.broker.failures import PublishError
 from scheduler.broker.publisher import Publisher
 from scheduler.engine.settlement import Out
 from scheduler.runtime.kafka import transactional_conf
+from scheduler.runtime.watchdog import Watchdog
 from scheduler.schedule import Reason
 from tests.support.broker import Topics
 from tests.support.rights import GUARDED, Rights
@@ -269,7 +270,9 @@ def test_a_refusal_in_the_middle_of_a_large_batch_is_known_for_what_it_is(
 ) -> None:
     """The client only says that the transaction is in the wrong state; taken for a passing fault, it would go on."""
     narrow = topics.create("narrow", config={"max.message.bytes": "2000"})
-    publisher = Publisher(transactional_conf(installation.settings(), "publisher", installation.group_id), clock)
+    publisher = Publisher(
+        transactional_conf(installation.settings(), "publisher", installation.group_id), clock, Watchdog(clock)
+    )
     publisher.open()
     poison = Out(narrow, None, None, os.urandom(5000), [])
     sound = Out(installation.target, None, None, b"sound", [])

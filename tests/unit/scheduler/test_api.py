@@ -22,7 +22,8 @@ class Replica:
     policy = kafka = clock = member_id = None
     client_id = "scheduler"
 
-    def __init__(self, *, joined=True, states=None, schedules=None):
+    def __init__(self, *, joined=True, states=None, schedules=None, stuck=()):
+        self.stuck = list(stuck)
         self.settings = Settings(
             bootstrap_servers="kafka:9092", schedules_topics=["schedules", "retries"], history_topic="past"
         )
@@ -68,6 +69,13 @@ def ask(path, method="GET", **replica):
 def test_a_replica_is_alive_before_it_is_ready():
     assert ask("/liveness", joined=False).status_code == 200
     assert ask("/readiness", joined=False).status_code == 503
+
+
+def test_a_replica_with_a_thread_that_is_stuck_asks_to_be_restarted():
+    answer = ask("/liveness", stuck=["init_transactions partition=3"])
+
+    assert answer.status_code == 503
+    assert answer.json() == {"status": "stuck", "calls": ["init_transactions partition=3"]}
 
 
 @pytest.mark.parametrize(
