@@ -165,8 +165,9 @@ def _messages_of(unit: Unit, messages: list[Said]) -> list[Said]:
 def _taken(left: list[Said], fitting: list[Said]) -> Said | None:
     if not fitting:
         return None
-    left.remove(fitting[0])
-    return fitting[0]
+    taken = fitting[0]  # which may be the very list that it is taken from
+    left.remove(taken)
+    return taken
 
 
 def cancelled(ends: Iterable[End]) -> list[End]:
