@@ -16,14 +16,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Coroutine
 
 START_SECONDS = 10.0
-LAST_ROUNDS = 3
-"""Of the loop, in which the sockets of connections that were reset are closed."""
+LAST_SECONDS = 0.05
+"""For connections that were taken to be known, and for those that were reset to be closed."""
 
 
 class Api(IntEnum):
@@ -102,7 +101,8 @@ class Proxy:
         self._changed = asyncio.Condition()
         self._links: set[_Link] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._writers: WeakSet[asyncio.StreamWriter] = WeakSet()
+        self._writers: list[asyncio.StreamWriter] = []
+        """Of every connection; one that is closed may still hold what nobody has taken from it."""
         self._server: asyncio.Server | None = None
 
     def hold(
@@ -176,13 +176,13 @@ class Proxy:
         assert accepting is not None  # noqa: S101 - the server has made it
         self._tasks.add(accepting)
         accepting.add_done_callback(self._tasks.discard)
-        self._writers.add(writer)
+        self._writers.append(writer)
         try:
             broker_reader, broker_writer = await asyncio.open_connection("127.0.0.1", self._upstream)
         except OSError:
             _reset(writer)  # nobody there: as the broker itself would say
             return
-        self._writers.add(broker_writer)
+        self._writers.append(broker_writer)
         link = _Link((writer, broker_writer))
         self._links.add(link)
         pumps = [
@@ -245,14 +245,14 @@ class Proxy:
     async def _end(self) -> None:
         if self._server is not None:
             self._server.close()
+            await asyncio.sleep(LAST_SECONDS)
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for writer in self._writers:
             _reset(writer)  # those too that still hold what nobody took from them
-        for _ in range(LAST_ROUNDS):
-            await asyncio.sleep(0)
+        await asyncio.sleep(LAST_SECONDS)
         self._loop.stop()
 
 

@@ -17,6 +17,7 @@ from confluent_kafka.admin import OffsetSpec
 
 from scheduler import service
 from scheduler.broker import cluster, feed, owner
+from scheduler.broker.failures import Kind, PublishError
 from scheduler.engine import partition
 from scheduler.engine.life import State
 
@@ -158,16 +159,20 @@ def _kept_producer() -> Iterator[Patch]:
 
 
 def _doubt_is_failure() -> Iterator[Patch]:
-    def uncertain(self: partition.PartitionEngine, batch: Iterable[Settlement]) -> None:
-        for settled in batch:
-            self._written.discard(settled.subject.key)
-            self.pending.give_back(settled.subject)
+    sound = service.Publisher
 
-    def recover(self: owner.Owner) -> None:
-        self._publisher.open()
+    class Again(sound):  # type: ignore[misc,valid-type]
+        def publish(self, outs: Iterable[Out], ailing: Callable[[], bool] = lambda: False) -> None:
+            records = list(outs)
+            try:
+                super().publish(records, ailing)
+            except PublishError as error:
+                if error.kind is Kind.FENCED:
+                    raise
+                self.open()
+                super().publish(records, ailing)
 
-    yield partition.PartitionEngine, "uncertain", uncertain
-    yield owner.Owner, "_recover", recover
+    yield service, "Publisher", Again
 
 
 def _doubt_is_success() -> Iterator[Patch]:
