@@ -9,7 +9,7 @@ from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartiti
 from confluent_kafka.admin import AdminClient
 
 from scheduler.runtime.kafka import common_conf, consumer_conf, transactional_conf
-from worker.ledger import CALL_SECONDS, UNDECIDED_SECONDS, Ledger
+from worker.ledger import CALL_SECONDS, RETRY_BACKOFF_MS, UNDECIDED_SECONDS, Ledger
 from worker.records import Books
 from worker.recovery import booked_offsets
 
@@ -28,7 +28,13 @@ def ledger_opener(settings: Settings, options: Options, worker: str, clock: Cloc
     The function takes whether the ledger before it was given up in the middle.
     """
     books = Books.of(settings, cluster=options.cluster, worker=worker)
-    conf = transactional_conf(settings, f"worker-{worker}", f"worker-{options.topic}-{worker}-{uuid.uuid4().hex[:8]}")
+    conf = {
+        **transactional_conf(settings, f"worker-{worker}", f"worker-{options.topic}-{worker}-{uuid.uuid4().hex[:8]}"),
+        # a worker adds offsets to each transaction, and is told to come back while the last one is being marked: with
+        # the scheduler's long pause, each of two bookings in a row would wait for it. See ledger.RESENT_SECONDS
+        "retry.backoff.ms": RETRY_BACKOFF_MS,
+        "retry.backoff.max.ms": 2 * RETRY_BACKOFF_MS,
+    }
 
     group = options.group
 

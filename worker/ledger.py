@@ -45,9 +45,11 @@ log = logging.getLogger("worker")
 CALL_SECONDS = 15.0
 UNDECIDED_SECONDS = 30.0
 """A transaction is decided at the latest this long after its timeout: the coordinator looks every 10 s."""
-SLOW_SECONDS = 5.0
-"""A transaction that took longer may have been retried by the client behind our back, and a late request of it may
-decide a later one (KAFKA-17754): its producer is not used again."""
+RETRY_BACKOFF_MS = 100
+RESENT_SECONDS = 0.075
+"""A commit that is answered sooner was asked for once: the client waits for its backoff, less a fifth, before it asks
+again. The first request of one that was asked for twice may still be on its way, and would decide the next transaction
+of the same producer (KAFKA-17754): that producer is not used again."""
 
 _METADATA_MAGIC = b"CGMDv2:"
 
@@ -173,7 +175,6 @@ class Ledger:
         # until the end is known to be good, the producer is not to be used again
         self._producer, self._uncertain = None, True
         self._failures.clear()
-        started = self._clock.monotonic()
         try:
             producer.begin_transaction()
             # before the first record: an abort while partitions are still being added fails (librdkafka 4849)
@@ -183,9 +184,10 @@ class Ledger:
             for entry in entries:
                 for write in self._records(entry):
                     self._produce(producer, write)
-            producer.poll(0)
+            producer.flush(CALL_SECONDS)
             if self.given_up:
                 raise BookkeepingError("this transaction was given up for hanging")
+            asked = self._clock.monotonic()
             producer.commit_transaction()
         except KafkaException as error:
             self._note_too_large(entries)
@@ -194,7 +196,7 @@ class Ledger:
             raise BookkeepingError(self._told(error.args[0])) from None
         self._too_large.difference_update(entries)
         self._uncertain = False
-        if self._clock.monotonic() - started < SLOW_SECONDS:
+        if self._clock.monotonic() - asked < RESENT_SECONDS:
             self._producer = producer
 
     def _records(self, entry: Finished | Poison) -> list[Write]:
