@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 START_SECONDS = 90.0  # 4 to 6 s on an idle machine of two cores, three brokers 15 s
 STOP_SECONDS = 20.0
 TICK_SECONDS = 0.1
+METADATA_SECONDS = 5.0
 REPLICAS = 3  # where there are as many brokers; one may be down
 # Few partitions of the internal topics, because each is files to create at the first use of the broker.
 TEST_DEFAULTS = {
@@ -52,6 +53,7 @@ class LocalKafka:
         properties: broker properties that win over the defaults.
         proxied: whether clients reach each broker through a proxy of this process, which can lose and hold up what
             they say; the brokers speak to each other past it.
+        start_seconds: for nodes to answer; then they never will.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class LocalKafka:
         heap: str = "1g",
         properties: dict[str, str] | None = None,
         proxied: bool = False,
+        start_seconds: float = START_SECONDS,
     ) -> None:
         self._data_dir = data_dir
         self._port = port
@@ -70,6 +73,7 @@ class LocalKafka:
         self._heap = heap
         self._overrides = properties or {}
         self._proxied = proxied
+        self._start_seconds = start_seconds
         self.proxies: dict[int, Proxy] = {}
         """By node id; empty unless asked for."""
         self._clock = SystemClock()
@@ -210,14 +214,14 @@ class LocalKafka:
                 raise LocalKafkaError(f"Kafka's store cannot be formatted; the log ends:\n{node.last_words()}")
 
     def _wait_until_ready(self, nodes: list[Node]) -> None:
-        deadline = Deadline(self._clock, START_SECONDS)
+        deadline = Deadline(self._clock, self._start_seconds)
         for node in nodes:
             while not node.listens():
                 if node.wait(TICK_SECONDS):
                     _check([node])
                 if deadline.passed:
                     raise LocalKafkaError(
-                        f"Kafka node {node.number} has not opened {node.address} in {START_SECONDS:.0f} s;"
+                        f"Kafka node {node.number} has not opened {node.address} in {self._start_seconds:.0f} s;"
                         f" its log ends:\n{node.last_words()}"
                     )
         wait_until_answers(
@@ -258,7 +262,7 @@ def wait_until_answers(
     while not deadline.passed:
         check()
         try:
-            listed = set(admin.list_topics(timeout=1.0).brokers)
+            listed = set(admin.list_topics(timeout=METADATA_SECONDS).brokers)
         except KafkaException as error:
             last = error.args[0].str()
         else:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AclOperation, AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
 
+from scheduler.runtime.coordinator import LONGEST_SECONDS, CoordinatorClient
 from scheduler.runtime.kafka import common_conf, courier_conf
 
 if TYPE_CHECKING:
@@ -53,12 +54,13 @@ class Cluster:
         # the properties of the producer that will deliver there: what it would refuse is refused at the start
         self._conf = (courier_conf if elsewhere else common_conf)(settings, client_id)
         self._admin = AdminClient(self._conf)
+        self._coordinators = CoordinatorClient(self._conf)
 
     def _result(self, answers: Mapping[Any, Future[Any]], asked: Any) -> Any:
         """What was answered to a question, out of the answers to all.
 
         A client that gets no answer is replaced. Where it has lost all its connections, or the cluster a broker, it may
-        go on to wait for a coordinator that it has forgotten how to reach, for ever and at each question.
+        go on to wait for one that it has forgotten how to reach, for ever and at each question.
         """
         try:
             return answers[asked].result(REQUEST_SECONDS)
@@ -188,7 +190,10 @@ class Cluster:
 
     def members(self, group: str, seconds: float = REQUEST_SECONDS) -> list[Member]:
         """Who is in the group, as its coordinator sees it; nothing is assigned while it rebalances."""
-        answers = self._admin.describe_consumer_groups([group], request_timeout=seconds)
+        described = self._coordinators.ask(
+            lambda admin: admin.describe_consumer_groups([group], request_timeout=LONGEST_SECONDS)[group],
+            seconds,
+        )
         return [
             Member(
                 str(member.member_id),
@@ -198,7 +203,7 @@ class Cluster:
                     for place in (member.assignment.topic_partitions if member.assignment else ())
                 ),
             )
-            for member in self._result(answers, group).members
+            for member in described.members
         ]
 
     def create(self, specs: Sequence[TopicSpec], partitions: int, replication: int) -> dict[str, KafkaError | None]:

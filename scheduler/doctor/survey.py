@@ -22,6 +22,7 @@ from scheduler.doctor.facts import (
 from scheduler.doctor.logs import Logs
 from scheduler.errors import BrokerUnavailableError
 from scheduler.needs import needed_topics
+from scheduler.runtime.coordinator import LONGEST_SECONDS, CoordinatorClient
 from scheduler.runtime.kafka import common_conf, transactional_conf
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Survey:
         self._settings = settings
         self._clock = clock
         self._admin = AdminClient(common_conf(settings, CLIENT_ID))
+        self._coordinators = CoordinatorClient(common_conf(settings, CLIENT_ID))
 
     def facts(self, progress: Progress | None = None) -> Facts:
         """Ask for everything; reads the schedules topics to their ends.
@@ -150,10 +152,12 @@ class Survey:
         group = self._settings.group_id
 
         def ask() -> GroupFacts:
-            answers = self._admin.describe_consumer_groups(
-                [group], include_authorized_operations=True, request_timeout=REQUEST_SECONDS
+            described = self._coordinators.ask(
+                lambda admin: admin.describe_consumer_groups(
+                    [group], include_authorized_operations=True, request_timeout=LONGEST_SECONDS
+                )[group],
+                REQUEST_SECONDS,
             )
-            described = result(answers[group])
             return GroupFacts(len(described.members), _operations(described.authorized_operations))
 
         try:
