@@ -379,5 +379,6 @@ class Owner:
             self._limit = max(1, len(batch) // 2)
         elif blamed is Blame.NOBODY:
             self._failures += 1
+            self._limit = max(1, len(batch) // 2)  # it may have been too much for the time that a transaction has
             self._clock.wait(self._stop, BACKOFF_SECONDS[min(self._failures, len(BACKOFF_SECONDS)) - 1])
         self._recover()

@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from scheduler.runtime.watchdog import Call, Watchdog
 
 COMMIT_SECONDS = 5.0
-"""A commit that takes longer is uncertain."""
+"""A transaction that takes longer is uncertain; after one that did, the next one may take twice as long, so that a
+cluster that is slow for everybody is not asked in vain for ever."""
+LONGEST_SHARE = 0.8
+"""Of the time after which Kafka itself gives a transaction up: the longest that one may take."""
 RESENT_SECONDS = 0.75 * RETRY_BACKOFF_MS / 1000
 """A commit that is answered sooner was asked for once: the client waits for its backoff, less a fifth, before it asks
 again. (An end of a transaction takes 3 to 20 ms.)"""
@@ -62,6 +65,8 @@ class Publisher:
         """Whether the producer has to be replaced before the next transaction: a second end of the last one may be on
         its way."""
         self._producer: Producer | None = None
+        self._seconds = COMMIT_SECONDS
+        self._longest = max(COMMIT_SECONDS, LONGEST_SHARE * conf["transaction.timeout.ms"] / 1000)
         self._fault: KafkaError | None = None
         self._unanswered: set[str] = set()
         self._refused: set[str] = set()
@@ -103,10 +108,10 @@ class Publisher:
         self._fault = None
         self._unanswered = set()
         self._refused = set()
-        deadline = Deadline(self._clock, COMMIT_SECONDS)
+        deadline = Deadline(self._clock, self._seconds)
         failure = None
         try:
-            with self._watching("transaction", COMMIT_SECONDS + UNEASY_SECONDS):
+            with self._watching("transaction", self._seconds + UNEASY_SECONDS):
                 producer.begin_transaction()
                 self._produce(producer, outs)
                 if producer.flush(UNEASY_SECONDS) and ailing():
@@ -120,7 +125,10 @@ class Publisher:
         except CLIENT_ERRORS as error:
             failure = self._failure(producer, fault_of(error))
         if failure is None and deadline.passed:
-            failure = PublishError(Kind.ABORTABLE, f"the transaction took longer than {COMMIT_SECONDS:g} s")
+            failure = PublishError(Kind.ABORTABLE, f"the transaction took longer than {self._seconds:g} s")
+        slow = deadline.passed
+        if slow or failure is None:
+            self._seconds = min(self._longest, 2 * self._seconds) if slow else COMMIT_SECONDS
         if failure is not None:
             # raised out here, where no traceback holds the producer: its end must not wait for one
             del producer
