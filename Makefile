@@ -7,6 +7,9 @@ SEEDS ?= 10000
 SEED ?=
 MUTATIONS ?=
 BENCH ?=
+MINUTES ?= 30
+SCENARIO ?=
+REPEAT ?= 1
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -15,7 +18,7 @@ LOCK = $(UV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-
 	--no-emit-index-url --custom-compile-command "make lock" $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-unit simulate lint format kafka topics up down bench bench-workers bench-endurance bench-recovery lock clean
+.PHONY: help install demo test test-unit simulate lint format kafka topics up down bench bench-workers bench-endurance bench-recovery chaos lock clean
 
 help: ## Print this list.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -67,6 +70,10 @@ bench: $(INSTALLED) ## Measure against the raw client on the same broker: BENCH=
 
 bench-recovery: $(INSTALLED) ## Measure how long nothing fires after a fault: BENCH="--rounds 3 --pending 100000".
 	@$(BIN)/python -m bench.recovery $(BENCH)
+
+chaos: $(INSTALLED) ## Faults on three brokers, judged: SEED=1 MINUTES=30, or SCENARIO=kill|zombie|broker|storm|all REPEAT=25.
+	@$(BIN)/python -m tests.support.chaos --minutes $(MINUTES) --repeat $(REPEAT) \
+		$(if $(SEED),--seed $(SEED)) $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(LOG),--log $(LOG))
 
 lock: ## Write the lock files anew; UPGRADE=--upgrade takes newer versions.
 	@test -x $(UV)/bin/uv || { $(PYTHON) -m venv $(UV) && $(UV)/bin/pip install -q --disable-pip-version-check uv==0.13.9; }

@@ -19,7 +19,7 @@ from scheduler.clock import Deadline
 from scheduler.runtime.settings import METRICS_ALIAS, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
     from scheduler.clock import Clock
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 TICK_SECONDS = 0.05
 LOG_LINES_SHOWN = 20
+RUN = ("scheduler", "run")
+FAILING = ("tests.support.failing_replica",)
 
 Event = dict[str, Any]
 """One line of a replica's log: `event`, `time`, `level`, `logger`, and the event's own fields."""
@@ -35,14 +37,15 @@ Event = dict[str, Any]
 class Replica:
     """A scheduler in a process of its own; its log is JSON, in a file."""
 
-    def __init__(self, name: str, environment: Mapping[str, str], log: Path, clock: Clock, guard: Guard) -> None:
+    def __init__(
+        self, name: str, environment: Mapping[str, str], log: Path, clock: Clock, guard: Guard, command: Sequence[str]
+    ) -> None:
         self.name = name
         self.log = log
         self._clock = clock
         with log.open("wb") as stderr:
-            failing = environment.keys() & {"FAILPOINT", "MUTATION"}
             self._process = subprocess.Popen(
-                [sys.executable, "-m", *(["tests.support.failing_replica"] if failing else ["scheduler", "run"])],
+                [sys.executable, "-m", *command],
                 cwd=ROOT,
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,
@@ -55,6 +58,10 @@ class Replica:
     def pid(self) -> int:
         """The process id, also of one that has ended."""
         return self._process.pid
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal; one that has ended does not mind."""
+        self._process.send_signal(number)
 
     def kill(self) -> None:
         """End it as a crash would (`kill -9`), and return when it is gone."""
@@ -166,13 +173,17 @@ class Replicas:
         self._guard = Guard()
         self._started: list[Replica] = []
 
-    def start(self, name: str, **variables: str) -> Replica:
+    def start(self, name: str, command: Sequence[str] = (), **variables: str) -> Replica:
         """Start one; it has joined the group once it has logged `assigned`.
 
-        `variables` are this one's alone: settings, or FAILPOINT and MUTATION (tests/support/failing_replica.py).
+        Args:
+            name: of it and of its log.
+            command: what Python is told to run as a module, where it is not `scheduler run`.
+            variables: this one's alone: settings, or FAILPOINT and MUTATION (tests/support/failing_replica.py).
         """
-        environment = {**self._environment, **variables}
-        replica = Replica(name, environment, self._folder / f"{name}.log", self._clock, self._guard)
+        environment, log = {**self._environment, **variables}, self._folder / f"{name}.log"
+        command = command or (FAILING if environment.keys() & {"FAILPOINT", "MUTATION"} else RUN)
+        replica = Replica(name, environment, log, self._clock, self._guard, command)
         self._started.append(replica)
         return replica
 

@@ -4,26 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from scheduler.clock import SystemClock
+from tests.support.clocks import ShiftedClock
 from tests.support.schedules import clock, wait_until
-
-
-class WrongClock(SystemClock):
-    """Goes right, but by so much off."""
-
-    def __init__(self, ahead_ms: int) -> None:
-        self._ahead_ms = ahead_ms
-
-    def now_ms(self) -> int:
-        return super().now_ms() + self._ahead_ms
-
-    def seconds_until(self, instant_ms: int) -> float:
-        return super().seconds_until(instant_ms - self._ahead_ms)
 
 
 @pytest.mark.parametrize("ahead_seconds", [-5, 0, 5])
 def test_the_skew_against_the_brokers_is_measured(installation, ahead_seconds):
-    with installation.replica(clock=WrongClock(ahead_seconds * 1000)) as replica:
+    with installation.replica(clock=ShiftedClock(ahead_seconds * 1000)) as replica:
         installation.write(installation.schedule(b"k", due_ms=clock.now_ms() - 10_000))
         installation.fired(b"k")
 
@@ -36,7 +23,7 @@ def test_the_skew_against_the_brokers_is_measured(installation, ahead_seconds):
 def test_a_clock_that_is_ahead_fires_early_by_that_and_once(installation):
     """A replica with the right time that takes over afterwards has nothing left to do."""
     due_ms = clock.now_ms() + 6000
-    with installation.replica(clock=WrongClock(5000)):
+    with installation.replica(clock=ShiftedClock(5000)):
         installation.write(installation.schedule(b"k", due_ms=due_ms))
         (early,) = installation.fired(b"k")
     with installation.replica() as right:
