@@ -7,12 +7,12 @@ import os
 import platform
 import statistics
 from collections import Counter, defaultdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 from confluent_kafka import libversion
-from confluent_kafka import version as client_version
 
 from dev.kafka_distribution import KAFKA_VERSION
 
@@ -56,7 +56,7 @@ def machine() -> str:
     return (
         f"{os.cpu_count()} cores, {gigabytes} GB, {platform.system()} {platform.machine()}; "
         f"Apache Kafka {KAFKA_VERSION}, Python {platform.python_version()}, "
-        f"confluent-kafka {client_version()[0]}, librdkafka {libversion()[0]}"
+        f"confluent-kafka {version('confluent-kafka')}, librdkafka {libversion()[0]}"
     )
 
 

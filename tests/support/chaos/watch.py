@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from tests.support.chaos.cluster import PARTITIONS
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from tests.support.chaos.cluster import Names
 
 KEY = "scheduler-key"
+REPLACES = "scheduler-replaces"
 FIRE_ID = "scheduler-fire-id"
 
 
@@ -24,6 +26,26 @@ class Firing(NamedTuple):
     received_ms: int
 
 
+class _Story:
+    """Of one key, by its records in order: whether the scheduler owes something yet."""
+
+    def __init__(self) -> None:
+        self.owes = False
+        """A version is in force, or a cancel has not been told, or something in force is hidden."""
+        self._stated_at = -1
+
+    def hear(self, record: Record) -> None:
+        """The next record."""
+        replaces = record.stated(REPLACES)
+        if replaces is None:
+            if record.value_sha256 is not None:  # a cancel ends nothing: it has to be told
+                self.owes, self._stated_at = True, record.offset
+        elif record.value_sha256 is not None:
+            self.owes = True
+        elif int(replaces) >= self._stated_at:
+            self.owes = False
+
+
 class Watch:
     """Looks at each record once."""
 
@@ -33,7 +55,7 @@ class Watch:
         self._looked_at = 0
         self._partitions: dict[bytes, int] = {}
         self._unplaced: list[Record] = []
-        self._last: dict[bytes, tuple[int, bool]] = {}
+        self._stories: defaultdict[bytes, _Story] = defaultdict(_Story)
         self.firings: list[Firing] = []
 
     def look(self) -> None:
@@ -43,8 +65,7 @@ class Watch:
         for record in new:
             if record.topic == self._names.schedules and record.key is not None:
                 self._partitions[record.key] = record.partition
-                if record.offset >= self._last.get(record.key, (-1, False))[0]:
-                    self._last[record.key] = (record.offset, record.value_sha256 is not None)
+                self._stories[record.key].hear(record)
         messages = [*self._unplaced, *(record for record in new if record.topic in self._names.targets)]
         self._unplaced = []
         for record in messages:
@@ -56,8 +77,8 @@ class Watch:
                 self.firings.append(Firing(partition, due_ms, record.received_ms or record.timestamp_ms))
 
     def unended(self) -> int:
-        """Ids whose last record is no tombstone."""
-        return sum(stands for _, stands in self._last.values())
+        """Ids of which the scheduler owes something."""
+        return sum(story.owes for story in self._stories.values())
 
     def silent(self, since_ms: int) -> list[int]:
         """Schedules partitions from which nothing has come that was due since then."""

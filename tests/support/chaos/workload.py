@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 
 Header = tuple[str, bytes | None]
 
-MESSAGE_TIMEOUT_MS = 20_000
-"""Then the client gives up, and nobody knows whether the record stands: shorter than the longest outage."""
+MESSAGE_TIMEOUT_MS = 300_000
+"""Longer than any outage. A client that gives records up begins a new epoch of its idempotent producer, and was seen to
+write others twice then, acknowledged ones too: customers' doubles, which no judge can tell from the scheduler's."""
 TICK_SECONDS = 0.005
-FLUSH_SECONDS = 60.0
+FLUSH_SECONDS = 310.0
 FIRST_DUE_MS, LAST_DUE_MS = 300, 15_000
 AROUND_MS = 120
 """Of the due time: where updates and cancels race the firing."""
