@@ -33,6 +33,8 @@ class CoordinatorClient:
     def __init__(self, conf: Conf) -> None:
         self._conf = conf
         self._admin: AdminClient | None = None
+        self._silent = False
+        """Whether the last question got no answer."""
         self._lock = threading.Lock()
 
     def ask(self, question: Callable[[AdminClient], Future[Answer]], seconds: float) -> Answer:
@@ -40,21 +42,27 @@ class CoordinatorClient:
 
         Args:
             question: hands the request to a client, with `request_timeout=LONGEST_SECONDS`.
-            seconds: how long to wait.
+            seconds: how long to wait; twice as long where the last one was not answered, for a new client has to find
+                its way first.
 
         Raises:
             KafkaException: the answer is an error, or does not come in time.
         """
         with self._lock:
             admin = self._admin = self._admin or AdminClient(self._conf)
+            patience = 2 * seconds if self._silent else seconds
         try:
-            return question(admin).result(seconds)
+            answer = question(admin).result(patience)
         except TimeoutError:
             error = KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001 - librdkafka's public code
         except KafkaException as failure:
             error = failure.args[0]
+        else:
+            self._silent = False
+            return answer
         if error.code() in _UNANSWERED:
             with self._lock:
                 if self._admin is admin:
                     self._admin = None
+                    self._silent = True
         raise KafkaException(error)
