@@ -189,7 +189,7 @@ class Worker:
         else:
             log.warning("consumer error", extra=fields(error=error.str(), name=error.name()))
 
-    def _tend(self, seconds: float = 0.0) -> None:
+    def _tend(self, seconds: float = 0.0, *, leaving: bool = False) -> None:
         self._came_round = self._clock.monotonic()
         for finished in self._slots.ended(seconds):
             source = finished.run.source
@@ -201,7 +201,7 @@ class Worker:
             if partition is not None and partition.has(run):
                 partition.note(run)
         self._bookkeeper.tend(self._owned, self._group_metadata)
-        for key, partition in self._owned.items():
+        for key, partition in () if leaving else self._owned.items():  # who leaves takes nothing more in
             if partition.wants_pause() != partition.paused:
                 self._turn(key, partition)
 
@@ -281,12 +281,12 @@ class Worker:
             deadline = Deadline(self._clock, seconds)
             while not satisfied() and not deadline.passed and not (hurried and self._hurried.is_set()):
                 meanwhile()
-                self._tend(DRAIN_POLL_SECONDS)
+                self._tend(DRAIN_POLL_SECONDS, leaving=True)
 
         tend_until(lambda: not self._slots.running(which), seconds)
         self._slots.stop(which)
         tend_until(lambda: not self._slots.running(which), self._options.grace_seconds + BOOKS_SECONDS, hurried=False)
-        self._tend()
+        self._tend(leaving=True)
         tend_until(self._all_booked, BOOKS_SECONDS, hurried=False)
         for partition in leaving:
             partition.leave()

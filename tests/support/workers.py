@@ -54,7 +54,7 @@ class WorkerProcess:
     def _read(self) -> None:
         assert self._process.stderr is not None
         for line in self._process.stderr:
-            assert line.startswith("{"), f"not an event: {line}"
+            assert line.startswith("{"), f"not an event: {line}{self._process.stderr.read()}"
             self._new.put(json.loads(line))
 
     def wait_for(self, event: str, which: Callable[[Event], bool] = lambda _: True) -> Event:
