@@ -113,10 +113,10 @@ def mini(
     Any Kafka client can use the broker. The clock, by which schedules are due, is moved by POST /clock. Nothing is
     read from the environment, and nothing is kept.
     """
-    logs.configure("warning", "json" if as_json else "text")
-    signals = StopSignals()
     if advertise is not None and (advertise.host == EVERYWHERE or not advertise.port):
         raise click.BadParameter("it is a host and a port that clients can connect to", param_hint="--advertise")
+    logs.configure("warning", "json" if as_json else "text")
+    signals = StopSignals()
     if advertise is None and host == EVERYWHERE and port:
         advertise = Address("localhost", port)
     running = Mini(

@@ -18,18 +18,25 @@ if TYPE_CHECKING:
 
     from scheduler.runtime.settings import Address
 
-PRODUCE, FETCH, METADATA, FIND_COORDINATOR = 0, 1, 3, 10
+PRODUCE, FETCH, METADATA, OFFSET_COMMIT, OFFSET_FETCH, FIND_COORDINATOR = 0, 1, 3, 8, 9, 10
+JOIN_GROUP, HEARTBEAT, LEAVE_GROUP, SYNC_GROUP, API_VERSIONS = 11, 12, 13, 14, 18
 FETCH_WAIT_MS = 10
 """Clients ask for 100 to 500, and the embedded broker lets that time pass even if a record comes at once."""
 LONGEST_HOST = 126
 """A compact string of this length still has its length in one byte."""
 
-_FLEXIBLE_SINCE = {PRODUCE: 9, FETCH: 12, METADATA: 9, FIND_COORDINATOR: 3}
+_FLEXIBLE_SINCE = {PRODUCE: 9, FETCH: 12, METADATA: 9, FIND_COORDINATOR: 3, API_VERSIONS: 3}
 """Versions with compact strings and arrays."""
 _TRANSACTIONS_SINCE = 4
 """The version of a fetch from which it has them."""
 _BATCHES_SINCE = 3
 """The version of a produce request from which records come in batches that can be stamped."""
+KNOWN = {OFFSET_COMMIT: 7, OFFSET_FETCH: 5, JOIN_GROUP: 5, HEARTBEAT: 3, LEAVE_GROUP: 1, SYNC_GROUP: 3}
+"""What the broker can be asked, where it says that it can be asked more: it hangs up on a Java client that joins a
+group with compact strings."""
+API_VERSIONS_KNOWN = 2
+"""From the next version on its list is laid out otherwise."""
+_UNSUPPORTED_VERSION = 35
 _MAGIC, _CHECKSUM, _ATTRIBUTES, _LAST_TIMESTAMP, _BATCH_HEADER = 16, 17, 21, 35, 61
 _STAMPED_BY_BROKER, _END_OF_TRANSACTION = 0x08, 0x20
 
@@ -176,6 +183,8 @@ def on_its_way_back(frame: bytearray, request: Request, broker: Address, shown: 
     cursor = _Cursor(frame, flexible=flexible)
     try:
         cursor.skip(4)  # correlation
+        if request.kind == API_VERSIONS:
+            return _told_versions(cursor, request)
         cursor.tags()
         if request.kind == PRODUCE:
             _tell_stamp(cursor, request.version, request.stamp_ms)
@@ -190,6 +199,22 @@ def _written(address: Address, *, flexible: bool) -> bytes:
     host = address.host.encode()
     length = bytes([len(host) + 1]) if flexible else struct.pack(">h", len(host))
     return length + host + struct.pack(">i", address.port)
+
+
+def _told_versions(cursor: _Cursor, request: Request) -> bytes | bytearray:
+    """Which versions of requests the broker knows, less those that it only says it does."""
+    if cursor.number(">h") == _UNSUPPORTED_VERSION:
+        # of a request of this very kind that is too new. The broker's own words make a Java client wait for twenty
+        # minutes: they hold no list, but something behind it
+        return struct.pack(">ihihhh", request.correlation, _UNSUPPORTED_VERSION, 1, API_VERSIONS, 0, API_VERSIONS_KNOWN)
+    if request.version <= API_VERSIONS_KNOWN:
+        for _ in range(cursor.number(">i")):
+            known = KNOWN.get(cursor.number(">h"))
+            cursor.skip(2)
+            if known is not None:
+                struct.pack_into(">h", cursor.data, cursor.at, known)
+            cursor.skip(2)
+    return cursor.data
 
 
 def _tell_stamp(cursor: _Cursor, version: int, stamp_ms: int) -> None:

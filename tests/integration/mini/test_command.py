@@ -15,7 +15,6 @@ from importlib import import_module
 from pathlib import Path
 
 import httpx
-import pytest
 from confluent_kafka import Consumer, Producer
 
 ROOT = Path(__file__).parents[3]
@@ -101,25 +100,6 @@ def test_an_address_that_is_taken_is_named_with_its_option():
             assert errors.count("\n") == 1
 
 
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (["--port", "70000"], "--port"),
-        (["--api", "nowhere"], "'nowhere' is not host:port"),
-        (["--now", "tomorrow"], "'tomorrow' is not an instant"),
-        (["--topics", "a b"], "'a b' is not a topic name"),
-        (["--advertise", ":9092"], "--advertise"),
-    ],
-)
-def test_a_wrong_option_is_named(options, words):
-    process = command(*options)
-    _, errors = process.communicate(timeout=SECONDS)
-
-    assert process.returncode == 64
-    assert words in errors
-    assert "Traceback" not in errors
-
-
 # -- the fixture -------------------------------------------------------------------------------------
 
 
@@ -139,9 +119,10 @@ PLUGIN = "scheduler.mini.plugin"
 
 
 def test_the_examples_of_the_documents_pass(tmp_path):
-    page = (ROOT / "docs" / "mini.md").read_text(encoding="utf-8")
-    examples = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
-    assert len(examples) >= 1
+    pages = [(ROOT / name).read_text(encoding="utf-8") for name in ("docs/mini.md", "README.md")]
+    blocks = [block for page in pages for block in re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)]
+    examples = [block for block in blocks if "scheduler_mini" in block]
+    assert len(examples) == 2
     for number, example in enumerate(examples):
         (tmp_path / f"test_example_{number}.py").write_text(example, encoding="utf-8")
     # and none sees what another has left
@@ -155,7 +136,7 @@ def test_the_examples_of_the_documents_pass(tmp_path):
     run = pytest_run(tmp_path)
 
     assert run.returncode == 0, run.stdout + run.stderr
-    assert run.stdout.count(" PASSED") == page.count("def test_") + 1
+    assert run.stdout.count(" PASSED") == "".join(examples).count("def test_") + 1
 
 
 def test_who_does_not_ask_for_the_fixture_pays_nothing(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -10,6 +11,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from scheduler.broker.embedded import EmbeddedBroker
 from scheduler.errors import ConfigurationError
 from scheduler.mini.front import Front
+from scheduler.mini.protocol import API_VERSIONS, JOIN_GROUP, PRODUCE, SYNC_GROUP
 from scheduler.runtime.settings import Address
 
 NEW_YEAR = 1_893_456_000_000
@@ -101,3 +103,34 @@ def test_the_answer_to_a_request_without_acknowledgement_is_not_waited_for(front
 
     assert [consumer.poll(30).value() for _ in range(3)] == [b"x"] * 3
     consumer.close()
+
+
+def asked(front, kind, version, body=b""):
+    """The answer to a request, as it is on the wire, behind its correlation."""
+    with socket.create_connection(front.listen(HERE), timeout=30) as client:
+        request = struct.pack(">hhi", kind, version, 17) + struct.pack(">h", -1) + body
+        client.sendall(struct.pack(">i", len(request)) + request)
+        stream = client.makefile("rb")
+        (length,) = struct.unpack(">i", stream.read(4))
+        answer = stream.read(length)
+    assert answer[:4] == struct.pack(">i", 17)
+    return answer[4:]
+
+
+def test_a_client_that_is_newer_than_the_broker_is_told_what_that_knows(front):
+    """Otherwise a Java client waits for twenty minutes."""
+    newest = b"\x00" + b"\x05java" + b"\x044.3" + b"\x00"
+
+    assert asked(front, API_VERSIONS, 4, newest) == struct.pack(">hihhh", 35, 1, API_VERSIONS, 0, 2)
+
+
+def test_it_does_not_say_that_it_knows_what_makes_it_hang_up(front):
+    """On a Java client that joins a group."""
+    answer = asked(front, API_VERSIONS, 0)
+
+    error, count = struct.unpack_from(">hi", answer)
+    known = {kind: (least, most) for kind, least, most in struct.iter_unpack(">hhh", answer[6 : 6 + 6 * count])}
+    assert error == 0
+    assert known[JOIN_GROUP] == (0, 5)
+    assert known[SYNC_GROUP] == (0, 3)
+    assert known[PRODUCE][1] >= 10, "and nothing else is kept from anybody"
