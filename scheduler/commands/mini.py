@@ -12,7 +12,7 @@ from scheduler.clock import rfc3339
 from scheduler.errors import ExitCode
 from scheduler.instants import parse_instant
 from scheduler.mini.clock import VirtualClock
-from scheduler.mini.service import Mini
+from scheduler.mini.service import EVERYWHERE, Mini
 from scheduler.runtime import logs
 from scheduler.runtime.cli import echo_json_line, examples
 from scheduler.runtime.lifecycle import StopSignals
@@ -21,7 +21,6 @@ from scheduler.runtime.settings import Address, check_topic, parse_address
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-EVERYWHERE = "0.0.0.0"  # noqa: S104 - recognised, and listened on where it is asked for
 POLL_SECONDS = 0.2
 
 

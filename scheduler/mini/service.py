@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 HERE = Address("127.0.0.1", 0)
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - recognised; listened on where it is asked for
 READY_SECONDS = 60.0
 """The embedded broker takes 3 s to form a group; a machine that is busy takes longer."""
 TICK_SECONDS = 0.02
@@ -150,7 +151,8 @@ class Mini:
     @property
     def api(self) -> str:
         """Where the API is: `http://127.0.0.1:8000`."""
-        return f"http://{self.replica.api_address}"
+        host, port = self.replica.api_address or self._api
+        return f"http://{Address('127.0.0.1' if host == EVERYWHERE else host, port)}"
 
     def ends(self) -> dict[tuple[str, int], int]:
         """Where each partition of every topic ends now."""
