@@ -18,7 +18,7 @@ RUN tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
  && /opt/venv/bin/pip install --no-deps --no-index dist/*.whl \
  && /opt/venv/bin/pip uninstall --yes pip
 
-FROM python:3.12-slim-bookworm
+FROM python:3.12-slim-bookworm AS commands
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin scheduler
 COPY --from=build /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
@@ -27,3 +27,13 @@ EXPOSE 8000 8001 8002
 # No ENTRYPOINT: the command names the program. Run it with an init (`docker run --init`), which passes signals on
 # and reaps what a worker's commands leave behind.
 CMD ["scheduler", "--help"]
+
+# docker build --target mini: a broker and a scheduler in one process, for tests. See docs/mini.md.
+FROM commands AS mini
+EXPOSE 9092
+HEALTHCHECK --interval=5s --start-period=30s \
+  CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/readiness', timeout=3)"]
+CMD ["scheduler", "mini", "--host", "0.0.0.0", "--api", "0.0.0.0:8000"]
+
+# The last one is what is built where no target is named.
+FROM commands

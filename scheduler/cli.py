@@ -9,6 +9,7 @@ from scheduler.commands.audit import audit
 from scheduler.commands.changes import cancel, fire, pause, resume
 from scheduler.commands.doctor import doctor
 from scheduler.commands.history import history
+from scheduler.commands.mini import mini
 from scheduler.commands.run import run_command
 from scheduler.commands.schedules import get, list_command
 from scheduler.commands.topics import topics
@@ -26,7 +27,7 @@ def cli() -> None:
     """Fire messages on Kafka at their time, exactly once."""
 
 
-for command in (run_command, topics, doctor, list_command, get, cancel, fire, pause, resume, history, audit):
+for command in (run_command, topics, doctor, list_command, get, cancel, fire, pause, resume, history, audit, mini):
     cli.add_command(command)
 
 

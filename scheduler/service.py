@@ -40,6 +40,7 @@ from scheduler.tracing import open_tracing
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fastapi import APIRouter
     from opentelemetry.trace import TracerProvider
 
     from scheduler.broker.owner import Standing
@@ -57,7 +58,13 @@ class Scheduler:
     """One replica. `start` returns at once; `close` hands over and returns when everything is stopped."""
 
     def __init__(
-        self, settings: Settings, *, clock: Clock | None = None, tracer_provider: TracerProvider | None = None
+        self,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        tracer_provider: TracerProvider | None = None,
+        routers: Sequence[APIRouter] = (),
+        anybody: bool = False,
     ) -> None:
         """Connect to nothing yet.
 
@@ -66,6 +73,8 @@ class Scheduler:
             clock: the machine's, unless a test knows better.
             tracer_provider: of a program that has OpenTelemetry already; it wins over `OTEL_TRACES_EXPORTER`, and
                 remains the program's to shut down.
+            routers: more routes of its API.
+            anybody: whether other machines may change things through its API without a token.
 
         Raises:
             ConfigurationError: OpenTelemetry is asked for and not installed.
@@ -105,6 +114,7 @@ class Scheduler:
         # what is looked at does not hold up what is due
         self._onlooker = Collector(self._consumer_conf, self._clock, self._stop)
         self._thread = threading.Thread(target=self._main, name="reader", daemon=True)
+        self._routers, self._anybody = routers, anybody
         self._api: ApiServer | None = None
         self._metrics_server: MetricsServer | None = None
         self.failure: Exception | None = None
@@ -126,7 +136,7 @@ class Scheduler:
         if (address := self._settings.metrics_address) is not None:
             self._metrics_server = MetricsServer(self.registry, address)
         if (address := self._settings.server_address) is not None:
-            self._api = ApiServer(self, address)
+            self._api = ApiServer(self, address, self._routers, anybody=self._anybody)
             # the other replicas read there where to ask this one
             self._consumer_conf["client.id"] = client_id(self._api.advertised)
         self._thread.start()

@@ -17,10 +17,10 @@ from scheduler.api.local import Local
 from scheduler.api.peers import Peers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     import httpx
-    from fastapi import FastAPI
+    from fastapi import APIRouter, FastAPI
 
     from scheduler.api.replica import Replica
     from scheduler.runtime.settings import Address
@@ -37,6 +37,8 @@ def make_app(
     *,
     loopback: bool,
     transport: httpx.AsyncBaseTransport | None = None,
+    routers: Sequence[APIRouter] = (),
+    anybody: bool = False,
 ) -> FastAPI:
     """The routes of one replica.
 
@@ -46,6 +48,8 @@ def make_app(
         advertised: where other replicas find them.
         loopback: whether only this machine can reach them.
         transport: how other replicas are reached; over the network without it.
+        routers: more routes.
+        anybody: whether other machines may change things without a token.
     """
     settings = replica.settings
     local = Local(replica)
@@ -69,9 +73,12 @@ def make_app(
     problems.install(app)
     app.include_router(etf1.routes(replica, str(address)))
     app.include_router(v1.routes(replica, Desk(replica, local, fleet), fleet))
+    for router in routers:
+        app.include_router(router)
     app.openapi = _document(app)  # type: ignore[method-assign]  # FastAPI's own way to amend the document
     names = frozenset({address.host, advertised.host})
-    app.add_middleware(Guard, rules=Rules(settings.api_token.get_secret_value(), loopback=loopback, names=names))
+    rules = Rules(settings.api_token.get_secret_value(), loopback=loopback, names=names, anybody=anybody)
+    app.add_middleware(Guard, rules=rules)
     return app
 
 

@@ -18,6 +18,10 @@ from scheduler.runtime.logs import fields
 from scheduler.runtime.settings import Address, parse_address
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastapi import APIRouter
+
     from scheduler.api.replica import Replica
     from scheduler.runtime.settings import Settings
 
@@ -29,8 +33,16 @@ log = logging.getLogger("scheduler.api")
 class ApiServer:
     """Listens from its construction on."""
 
-    def __init__(self, scheduler: Replica, address: Address) -> None:
+    def __init__(
+        self, scheduler: Replica, address: Address, routers: Sequence[APIRouter] = (), *, anybody: bool = False
+    ) -> None:
         """Listen at once.
+
+        Args:
+            scheduler: whose API it is.
+            address: where to listen.
+            routers: more routes.
+            anybody: whether other machines may change things without a token.
 
         Raises:
             ConfigurationError: the address cannot be listened on.
@@ -53,7 +65,14 @@ class ApiServer:
         # a proxy, because FastAPI keeps its routes in caches of the process: they would keep a replica that is closed,
         # and its connections
         replica: Replica = weakref.proxy(scheduler)
-        app = make_app(replica, self.address, self.advertised, loopback=ip_address(host).is_loopback)
+        app = make_app(
+            replica,
+            self.address,
+            self.advertised,
+            loopback=ip_address(host).is_loopback,
+            routers=routers,
+            anybody=anybody,
+        )
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app, log_config=None, access_log=False, server_header=False, lifespan="on", timeout_graceful_shutdown=1

@@ -49,10 +49,11 @@ class SkewMeter:
         while not stop.is_set():
             try:
                 if not self._cluster.stamps(self._history):
-                    log.warning(
-                        "clock skew is not measured: set message.timestamp.type=LogAppendTime",
-                        extra=fields(topic=self._history),
-                    )
+                    if not self._cluster.embedded:
+                        log.warning(
+                            "clock skew is not measured: set message.timestamp.type=LogAppendTime",
+                            extra=fields(topic=self._history),
+                        )
                     return
                 while not stop.is_set():
                     if self._clock.wait(self._committed, 1.0):

@@ -403,6 +403,15 @@ class PartitionEngine:
 
     # -- what is to be done --------------------------------------------------------------------------
 
+    def settled(self, now_ms: int) -> bool:
+        """Whether everything is done that is to be done by then, and read back; the postponed have their own time."""
+        return (
+            self.state is State.RUNNING
+            and not (self._open or self._nameless or self._written)
+            and (self.paused or not self.pending.overdue(now_ms))
+            and not (self._postponed and self._postponed[0][0] <= now_ms)
+        )
+
     def next_due_ms(self) -> int | None:
         """When to `take` next; 0 is now; None is not before something is read."""
         if self.state is not State.RUNNING:

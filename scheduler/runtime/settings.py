@@ -98,13 +98,13 @@ class Settings(BaseSettings):
         if len(set(names)) != len(names):
             raise ValueError("a name is there twice")
         for name in names:
-            _check_topic(name)
+            check_topic(name)
         return names
 
     @field_validator("history_topic", "dead_letter_topic", "results_topic")
     @classmethod
     def _topic(cls, name: str) -> str:
-        return _check_topic(name)
+        return check_topic(name)
 
     @field_validator("advertised_addr")
     @classmethod
@@ -168,7 +168,12 @@ class Settings(BaseSettings):
         return parse_address(self.server_addr)
 
 
-def _check_topic(name: str) -> str:
+def check_topic(name: str) -> str:
+    """The name itself, where Kafka takes it.
+
+    Raises:
+        ValueError: it is none.
+    """
     if _TOPIC.fullmatch(name) is None or name in (".", ".."):
         raise ValueError(f"{name!r} is not a topic name (letters, digits, '.', '_' and '-', at most 249)")
     return name

@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import cache
 
 import pytest
+from starlette.datastructures import Headers
 
+from scheduler.api.guard import Rules
 from tests.support.fleet import Brokers, Replica
 
 BODY = {"target_topic": "orders", "delay": "1h"}
@@ -117,6 +119,15 @@ def test_a_body_without_end_is_refused(told):
     content = b" " * 2_000_000 if told else pieces()
     answer = made().ask(*PUT, content=content, headers={"Content-Type": "application/json"})
     refused(answer, 413, "1,500,000")
+
+
+def test_where_there_is_nothing_to_guard_other_machines_may_change_things_and_other_sites_may_not():
+    rules = Rules("", loopback=False, anybody=True)
+
+    assert rules.refusal("PUT", PUT[1], Headers({"host": "mini:8000"})) is None
+    refusal = rules.refusal("PUT", PUT[1], Headers({"host": "mini:8000", "origin": "http://elsewhere"}))
+    assert refusal is not None
+    assert refusal.status == 403
 
 
 def test_what_a_browser_is_told():
