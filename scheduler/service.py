@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from scheduler.api.identity import client_id
 from scheduler.api.server import ApiServer
+from scheduler.archive.archive import Archive
 from scheduler.broker.checks import wait_for_topics
 from scheduler.broker.cluster import Cluster
 from scheduler.broker.courier import Courier
@@ -82,6 +83,7 @@ class Scheduler:
         self._skew = SkewMeter(self._cluster, settings.history_topic, self._clock, self._metrics.skew.set)
         self._watch = TopicWatch(self._cluster, settings.schedules_topics, self._clock, self._metrics.partitions_added)
         self.kafka = Gateway(settings, self._cluster, self._client_id, self._clock)
+        self.archive = Archive.of(settings, self._clock)
         self._consumer_conf = consumer_conf(settings, self._client_id, settings.group_id)
         self._subscriber = Subscriber(
             self._consumer_conf,
@@ -91,7 +93,7 @@ class Scheduler:
             self._rebalanced,
             self._clock,
         )
-        self.registry.register(PartitionCollector(self.standings, lambda: self._subscriber.lags))
+        self.registry.register(PartitionCollector(self.standings, self.lags))
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._main, name="reader", daemon=True)
         self._api: ApiServer | None = None
@@ -153,6 +155,10 @@ class Scheduler:
         """The partitions of this replica."""
         return self._subscriber.owners
 
+    def lags(self) -> dict[tuple[str, int], int]:
+        """How many records stand in each partition of this replica and are not read yet, as last noted."""
+        return self._subscriber.lags
+
     def close(self) -> None:
         """Finish what is under way, give the partitions back and stop; twice is once."""
         self._stop.set()
@@ -162,6 +168,7 @@ class Scheduler:
             self._api.close()
         if self._metrics_server is not None:
             self._metrics_server.close()
+        self.archive.close()
         self.kafka.close()
         self._api = self._metrics_server = None
         if self._tracing is not None:

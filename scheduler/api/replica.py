@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
+    from scheduler.archive.archive import Archive
     from scheduler.broker.cluster import Member
     from scheduler.broker.gateway import Written
     from scheduler.broker.owner import Standing
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
     from scheduler.clock import Clock
     from scheduler.engine.partition import PartitionEngine
     from scheduler.engine.targets import TargetPolicy
-    from scheduler.records import Write
+    from scheduler.letters import Action, Letter
+    from scheduler.records import LogEntry, Write
     from scheduler.runtime.settings import Settings
 
 
@@ -39,6 +41,8 @@ class Kafka(Protocol):
     def end(self, topic: str, partition: int) -> int: ...  # noqa: D102
     def append(self, write: Write) -> Written: ...  # noqa: D102
     def hold(self, partitions: Mapping[str, int], *, on: bool) -> None: ...  # noqa: D102
+    def log(self, topic: str, partition: int | None, keys: Collection[bytes]) -> list[LogEntry]: ...  # noqa: D102
+    def settle(self, action: Action, ids: frozenset[str]) -> list[Letter]: ...  # noqa: D102
 
 
 class Replica(Protocol):
@@ -65,6 +69,11 @@ class Replica(Protocol):
         ...
 
     @property
+    def archive(self) -> Archive:
+        """What became of schedules and jobs."""
+        ...
+
+    @property
     def joined(self) -> bool:
         """Whether the group has told it which partitions it has."""
         ...
@@ -85,4 +94,8 @@ class Replica(Protocol):
 
     def owners(self) -> Mapping[tuple[str, int], Partition]:
         """Its partitions, by topic and number."""
+        ...
+
+    def lags(self) -> Mapping[tuple[str, int], int]:
+        """How many records stand in each of its partitions and are not read yet, as last noted."""
         ...
