@@ -12,7 +12,7 @@ LOCK = $(UV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-
 	--no-emit-index-url --custom-compile-command "make lock" $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-unit lint format kafka topics up down bench bench-workers lock clean
+.PHONY: help install demo test test-unit test-browser lint format kafka topics up down bench bench-workers lock clean
 
 help: ## Print this list.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -27,6 +27,9 @@ test: $(INSTALLED) ## Run every test; the last line names the Kafka that they ra
 
 test-unit: $(INSTALLED) ## Run the tests that need no Kafka.
 	@$(BIN)/pytest tests/unit tests/simulation
+
+test-browser: $(INSTALLED) ## Run the tests of the admin page, in a Chromium that is on the machine.
+	@$(BIN)/pytest -m browser tests/browser
 
 lint: $(INSTALLED) ## Check style, types and the architecture.
 	@$(BIN)/ruff check .

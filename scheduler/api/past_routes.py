@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from confluent_kafka import KafkaException
 from fastapi import APIRouter, Body, Path, Query
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from scheduler.api import past_models as models
 from scheduler.api import past_rows
@@ -46,6 +47,14 @@ def routes(replica: Replica, counter: Desk, router: APIRouter) -> None:
     _versions(router, replica, counter)
 
 
+class _PlaceConvertor(StringConvertor):
+    """A partition and an offset; anything else is another path."""
+
+    regex = models.PLACE.strip("^$")
+
+
+register_url_convertor("place", _PlaceConvertor())
+
 Place = Annotated[str, Path(pattern=models.PLACE, description="partition and offset", examples=["0-17"])]
 MISSING = problems({404: "that record is not kept"})
 GONE = problems({404: "one is no dead letter, or it has been dealt with"})
@@ -60,7 +69,7 @@ def _history(router: APIRouter, past: Past) -> None:
         rows, rest = await past.page(Kind.EVENT, query, equal, columns=_EVENT, prefix=query.prefix)
         return models.Events(events=[models.Event(**past_rows.event(row)) for row in rows], **rest)
 
-    @router.get("/history/{place}", tags=["the past"], responses=LOOKING | MISSING)
+    @router.get("/history/{place:place}", tags=["the past"], responses=LOOKING | MISSING)
     async def one_event(place: Place) -> models.WholeEvent:
         """One record of the history, with its payload."""
         return past_rows.whole_event(await past.one(Kind.EVENT, place))
@@ -84,7 +93,7 @@ def _runs(router: APIRouter, past: Past) -> None:
         rows, rest = await past.page(Kind.RUN, query, equal, columns=_RUN)
         return models.Runs(runs=list(map(past_rows.run, rows)), **rest)
 
-    @router.get("/runs/{place}", tags=["the past"], responses=LOOKING | MISSING)
+    @router.get("/runs/{place:place}", tags=["the past"], responses=LOOKING | MISSING)
     async def one_run(place: Place) -> models.WholeRun:
         """One attempt, with the end of what it said."""
         return past_rows.whole_run(await past.one(Kind.RUN, place))
@@ -101,7 +110,7 @@ def _letters(router: APIRouter, past: Past) -> None:
         waiting = await asyncio.to_thread(past.open_letters)
         return models.Letters(letters=[models.Letter(**past_rows.letter(row)) for row in rows], open=waiting, **rest)
 
-    @router.get("/dead-letters/{place}", tags=["the past"], responses=LOOKING | MISSING)
+    @router.get("/dead-letters/{place:place}", tags=["the past"], responses=LOOKING | MISSING)
     async def one_letter(place: Place) -> models.WholeLetter:
         """All that is known of a dead letter."""
         return models.WholeLetter(**past_rows.letter(await past.one(Kind.LETTER, place)))
