@@ -43,11 +43,9 @@ export function hour(first, minutes) {
     mark.style.left = `${((number + 0.5) / minutes.length) * 100}%`;
     axis.append(mark);
   }
-  const numbers = h(
-    "table",
-    { class: "hidden" },
-    h("caption", null, "Occurrences due in the coming hour, by minute"),
-    h("tbody", null, minutes.map((due, number) => due > 0 && h("tr", null, h("th", { scope: "row" }, clock(number)), h("td", null, count(due))))),
-  );
+  const lines = minutes.map((due, number) => due > 0 && h("tr", null, h("th", { scope: "row" }, clock(number)), h("td", null, count(due))));
+  // within a block: a table does not become smaller than what is in it
+  const numbers = h("div", { class: "hidden" },
+    h("table", null, h("caption", null, "Occurrences due in the coming hour, by minute"), h("tbody", null, lines)));
   return h("figure", { class: "hour" }, h("span", { class: "top", "aria-hidden": "true" }, count(most)), drawn, axis, numbers);
 }

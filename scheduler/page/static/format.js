@@ -28,7 +28,8 @@ export function duration(ms) {
     if (n || said.length) said.push([n, unit]);
     left -= n * seconds;
   }
-  return (ms < 0 ? "−" : "") + said.slice(0, 2).filter(([n]) => n).map(([n, unit]) => `${n} ${unit}`).join(" ");
+  // two units, unless the first says enough: 1 min 31 s, but 17 min
+  return (ms < 0 ? "−" : "") + said.slice(0, said[0][0] < 10 ? 2 : 1).filter(([n]) => n).map(([n, unit]) => `${n} ${unit}`).join(" ");
 }
 
 export function relative(iso, now = Date.now()) {
