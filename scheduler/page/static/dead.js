@@ -60,7 +60,7 @@ export default async function dead(root, page) {
         ...(open ? [] : [["Dealt with", (each) => [chip(each.settled, "cancelled"), " ", distance(each.settled_at)]]]),
       ], found) : empty(open ? "No dead letter waits." : "None was dealt with.", open ? "What cannot be delivered or run ends here." : ""),
       cursor ? h("p", { class: "more" }, button("Older", older)) : null,
-      known(extent, "letters"));
+      known(extent, "letter"));
     const corner = list.querySelector("thead th");
     if (open && corner) put(corner, all);
     offer();

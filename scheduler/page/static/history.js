@@ -38,7 +38,7 @@ export default async function history(root, page) {
   }
 
   function draw(extent, fresh = new Set()) {
-    put(status, known(extent, "records"));
+    put(status, known(extent, "record"));
     put(list,
       found.length ? events(found, { fresh }) : empty("Nothing fits.", extent.reading ? "It is still being read." : "A schedule is here once it has fired, or ended otherwise."),
       cursor ? h("p", { class: "more" }, button("Older", older)) : null);
@@ -71,7 +71,7 @@ export default async function history(root, page) {
     const there = new Set(found.map((each) => each.place));
     const come = part.events.filter((each) => !there.has(each.place));
     if (part.next_cursor) return again();
-    if (!come.length) return put(status, known(part.known, "records"));
+    if (!come.length) return put(status, known(part.known, "record"));
     found = [...come, ...found].sort((one, other) => (one.time < other.time ? 1 : -1)).slice(0, MOST);
     draw(part.known, new Set(come.map((each) => each.place)));
   }

@@ -35,7 +35,7 @@ async function all(root, page) {
         ["Last attempts", (each) => dots(each.recent)],
         ["Schedule", (each) => scheduleLink(scheduleOf(each.recent[0])), "clip"],
       ], rows) : text ? empty("No job fits.") : last.known.reading ? null : empty("No job has run yet.", "Workers record each attempt on ", mono(last.known.topic), "."),
-      known(last.known, "attempts"));
+      known(last.known, "attempt"));
   }
 
   search.addEventListener("input", draw);
@@ -78,7 +78,7 @@ async function one(root, page, id) {
         ["Error", (each) => each.error ?? "", "wrap"],
       ], found) : empty("No attempt of it is kept."),
       cursor ? h("p", { class: "more" }, button("Older", older)) : null,
-      known(extent, "attempts"));
+      known(extent, "attempt"));
   }
 
   async function older() {

@@ -58,10 +58,10 @@ function figures(partitions, pending, ended) {
     figure("Pending", count(sum(partitions, (each) => each.pending)),
       [`${count(pending.recurring)} recurring`, pending.paused ? ` · ${count(pending.paused)} paused` : ""], { href: link("schedules") }),
     figure("Next due", next ? distance(next) : "–", next ? instant(next) : paused ? "all is paused" : "nothing is due"),
-    figure("Overdue", count(overdue), postponed ? `${count(postponed)} wait for their target` : lag ? `${count(lag)} records not read yet` : "none waits for its target",
+    figure("Overdue", count(overdue), postponed ? postponed === 1 ? "one waits for its target" : `${count(postponed)} wait for their targets` : lag ? `${plural(lag, "record")} not read yet` : "none waits for its target",
       { kind: overdue + postponed ? "warn" : "" }),
     figure("Ended in an hour", count(total), ended.outcomes.fired ? `${count(ended.outcomes.fired)} fired` : "none fired", { href: link("history") }),
-    figure("Dead letters", count(ended.open_letters), ended.open_letters ? "wait for somebody" : "none waits", { href: link("dead"), kind: ended.open_letters ? "bad" : "" }));
+    figure("Dead letters", count(ended.open_letters), ended.open_letters ? "for somebody to look at" : "none waits", { href: link("dead"), kind: ended.open_letters ? "bad" : "" }));
 }
 
 function timeline(pending) {

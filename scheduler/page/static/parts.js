@@ -1,7 +1,7 @@
 // Pieces that several pages share.
 
 import { h, icon, put } from "./dom.js";
-import { count, distance, hex, instant, pretty, rawBytes } from "./format.js";
+import { distance, hex, instant, plural, pretty, rawBytes } from "./format.js";
 import { link } from "./route.js";
 
 export const heading = (text, ...beside) => h("div", { class: "heading" }, h("h1", { tabindex: "-1" }, text), beside);
@@ -31,7 +31,7 @@ export function known(extent, what) {
   if (extent.reading) return h("p", { class: "faint" }, `Reading ${extent.topic} …`);
   if (!extent.records) return h("p", { class: "faint" }, `${extent.topic} holds nothing yet.`);
   const reach = extent.whole ? `all that ${extent.topic} holds` : `older ones are on the topic ${extent.topic}`;
-  return h("p", { class: "faint" }, `${count(extent.records)} ${what} since `, instant(extent.since), `: ${reach}.`);
+  return h("p", { class: "faint" }, `${plural(extent.records, what)} since `, instant(extent.since), `: ${reach}.`);
 }
 
 // columns: [title, cell(row), class]; a row is a link where `href` gives one.

@@ -119,7 +119,7 @@ async function ends(past) {
   } catch (error) {
     return section("History", note(error.message, "error"));
   }
-  return section("History", found.events.length ? events(found.events, { id: false }) : empty("Nothing of it has ended yet, as far as is known."), known(found.known, "records"));
+  return section("History", found.events.length ? events(found.events, { id: false }) : empty("Nothing of it has ended yet, as far as is known."), known(found.known, "record"));
 }
 
 function versions(id, place, page) {
