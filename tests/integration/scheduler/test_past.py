@@ -13,6 +13,8 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from scheduler.archive import tail
+from scheduler.archive.store import Kind
 from scheduler.engine.life import State
 from scheduler.job import Job
 from tests.support.records import Put
@@ -258,3 +260,16 @@ def test_no_memory_for_the_past_is_said(installation: Installation) -> None:
         assert page["events"] == []
         assert "HISTORY_CACHE is 0" in page["known"]["why"]
         assert readers() == []
+
+
+def test_it_stops_and_forgets_when_nobody_looks_any_more_and_begins_anew(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail, "IDLE_SECONDS", 0.5)
+    installation.write(Put(installation.history, b"a", b"", [("scheduler-outcome", b"fired")]))
+    with served(installation) as (replica, client):
+        for _ in range(2):
+            wait_until(lambda: told(client, "/history", "events"), "it is read")
+            assert len(readers()) == 1
+            wait_until(lambda: not readers(), "nobody looks")
+            assert replica.archive.store.extent(Kind.EVENT) == (0, None, False)
