@@ -18,7 +18,7 @@ LOCK = $(UV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-
 	--no-emit-index-url --custom-compile-command "make lock" $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-unit simulate lint format kafka topics up down bench bench-workers bench-endurance bench-recovery chaos lock clean
+.PHONY: help install demo test test-unit test-browser simulate lint format kafka topics up down bench bench-workers bench-endurance bench-recovery chaos lock clean
 
 help: ## Print this list.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -36,6 +36,9 @@ test-unit: $(INSTALLED) ## Run the tests that need no Kafka.
 
 simulate: $(INSTALLED) ## Judge simulated worlds: SEEDS=10000, SEED=123 tells the course of one, MUTATIONS=1 adds defects.
 	@$(BIN)/python -m tests.support.simulation $(if $(MUTATIONS),--mutations,$(if $(SEED),--seed $(SEED),--seeds $(SEEDS)))
+
+test-browser: $(INSTALLED) ## Run the tests of the admin page, in a Chromium that is on the machine.
+	@$(BIN)/pytest -m browser tests/browser
 
 lint: $(INSTALLED) ## Check style, types and the architecture.
 	@$(BIN)/ruff check .

@@ -120,8 +120,8 @@ class Demo:
             case "metrics":
                 self._console.print(f"metrics    {event['address']}", style="dim", highlight=False)
             case "api":
-                for path in ("info", "schedules"):
-                    self._console.print(f"HTTP API   {event['address']}/{path}", style="dim", highlight=False)
+                self._console.print(f"admin page {event['address']}/", style="dim", highlight=False)
+                self._console.print(f"HTTP API   {event['address']}/docs", style="dim", highlight=False)
             case _ if event["level"] in ("warning", "error"):
                 text = f"{event['actor']}: {event['event']} {event.get('detail', '')}"
                 self._console.print(text, style="yellow", highlight=False, markup=False)

@@ -13,8 +13,11 @@ from scheduler.instants import epoch_ms
 from scheduler.schedule import Outcome, display
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from confluent_kafka import Message
 
+    from scheduler.schedule import Header
 
 _WHOLE = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 
@@ -77,6 +80,11 @@ def read_event(message: Message) -> HistoryEvent:
         headers = read_headers(message)
     except UnicodeDecodeError:
         headers = []
+    return event_of(message, headers)
+
+
+def event_of(message: Message, headers: Sequence[Header]) -> HistoryEvent:
+    """The same where the headers were read already, which can be done once."""
     said = {name: display(raw) for name, raw in headers if name.startswith(wire.PREFIX)}
     return HistoryEvent(
         at_ms=message.timestamp()[1],

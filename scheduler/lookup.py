@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from confluent_kafka import OFFSET_BEGINNING
+
 from scheduler.broker.feed import feed
 from scheduler.broker.reader import read
 from scheduler.clock import rfc3339
@@ -27,6 +29,7 @@ def in_force(
     clock: Clock,
     *,
     wanted: Callable[[bytes], bool] | None = None,
+    start: Mapping[int, int] | None = None,
     ends: Mapping[int, int] | None = None,
     progress: Progress | None = None,
     engine_of: Callable[[int], PartitionEngine] = lambda _partition: PartitionEngine(),
@@ -38,13 +41,14 @@ def in_force(
         topic: one schedules topic.
         clock: for deadlines.
         wanted: which keys; others are passed over before anything of them is decoded. None is all.
+        start: read these partitions only, each from that offset.
         ends: how far to read; None is the end as it is now.
         progress: is told how far the reading is.
         engine_of: makes the engine of a partition.
     """
     engines: dict[int, PartitionEngine] = {}
     read_to: dict[int, int] = {}
-    for message in read(settings, topic, clock, ends=ends, progress=progress):
+    for message in read(settings, topic, clock, start=start, ends=ends, progress=progress):
         partition = message.partition()
         read_to[partition] = message.offset() + 1
         key = message.key()
@@ -62,16 +66,25 @@ def in_force(
 
 
 def log_of(
-    settings: Settings, topic: str, clock: Clock, keys: Collection[bytes], progress: Progress | None = None
+    settings: Settings,
+    topic: str,
+    clock: Clock,
+    keys: Collection[bytes],
+    progress: Progress | None = None,
+    *,
+    partition: int | None = None,
 ) -> tuple[list[Stored], list[LogEntry]]:
-    """The schedules in force under these keys, and every record of them that the topic still holds."""
+    """The schedules in force under these keys, and every record of them that the topic (or the partition) holds."""
     engines: list[_Chronicle] = []
 
     def engine_of(partition: int) -> _Chronicle:
         engines.append(_Chronicle(partition))
         return engines[-1]
 
-    found = in_force(settings, topic, clock, wanted=keys.__contains__, progress=progress, engine_of=engine_of)
+    start = None if partition is None else {partition: OFFSET_BEGINNING}
+    found = in_force(
+        settings, topic, clock, wanted=keys.__contains__, start=start, progress=progress, engine_of=engine_of
+    )
     standing = {(stored.partition, stored.schedule.offset) for stored in found}
     entries = [
         replace(entry, in_force=(entry.partition, entry.offset) in standing)

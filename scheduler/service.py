@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from scheduler.api.identity import client_id
 from scheduler.api.server import ApiServer
+from scheduler.archive.archive import Archive
 from scheduler.broker.checks import wait_for_topics
 from scheduler.broker.cluster import MARK_SECONDS, OWNER_SECONDS, Cluster
 from scheduler.broker.collector import Collector
@@ -98,6 +99,7 @@ class Scheduler:
         self._skew = SkewMeter(self._cluster, settings.history_topic, self._clock, self._metrics.skew.set)
         self._watch = TopicWatch(self._cluster, settings.schedules_topics, self._clock, self._metrics.partitions_added)
         self.kafka = Gateway(settings, self._cluster, self._client_id, self._clock)
+        self.archive = Archive.of(settings, self._clock)
         self._consumer_conf = consumer_conf(settings, self._client_id, settings.group_id)
         self._subscriber = Subscriber(
             self._consumer_conf,
@@ -108,7 +110,7 @@ class Scheduler:
             self._clock,
             self._watchdog,
         )
-        self.registry.register(PartitionCollector(self.standings, lambda: self._subscriber.lags))
+        self.registry.register(PartitionCollector(self.standings, self.lags))
         self._stop = threading.Event()
         self._collector = Collector(self._consumer_conf, self._clock, self._stop)
         # what is looked at does not hold up what is due
@@ -183,6 +185,10 @@ class Scheduler:
         """The partitions of this replica."""
         return self._subscriber.owners
 
+    def lags(self) -> dict[tuple[str, int], int]:
+        """How many records stand in each partition of this replica and are not read yet, as last noted."""
+        return self._subscriber.lags
+
     def close(self) -> None:
         """Finish what is under way, give the partitions back and stop; twice is once."""
         self._stop.set()
@@ -194,6 +200,7 @@ class Scheduler:
             self._metrics_server.close()
         self._collector.close()
         self._onlooker.close()
+        self.archive.close()
         self.kafka.close()
         self._api = self._metrics_server = None
         if self._tracing is not None:

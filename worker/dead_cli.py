@@ -6,22 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scheduler.client import SchedulerClient
-from scheduler.clock import SystemClock, rfc3339
-from scheduler.errors import ExitCode, InputError
+from scheduler.clock import rfc3339
+from scheduler.errors import ExitCode
+from scheduler.letters import Action, Wanted
 from scheduler.runtime.cli import CONTEXT, echo_json, echo_table, environment_help, examples
 from scheduler.runtime.option_types import Since
 from scheduler.runtime.settings import Settings
-from worker.dead_letters import Action, Wanted, open_letters
+from scheduler.settling import DeadLetters, chosen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from scheduler.records import Write
-    from worker.dead_letters import Letter
+    from scheduler.letters import Letter
 
-AT_ONCE = 500
-"""Letters that are dealt with in one transaction."""
+CLIENT_ID = "worker-dead"
 ENVIRONMENT = environment_help("bootstrap_servers", "dead_letter_topic", "schedules_topics", "configuration_file")
 
 
@@ -57,7 +55,7 @@ def dead() -> None:
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
 def list_(*, job: str | None, cluster: str | None, since: int | None, as_json: bool) -> int:
     """List the letters that nobody has dealt with."""
-    letters = _letters(Settings.load(), Wanted(None, job, cluster, since))
+    letters = DeadLetters(Settings.load(), client_id=CLIENT_ID).open(Wanted(None, job, cluster, since))
     if as_json:
         echo_json([letter.summary() for letter in letters])
     elif letters:
@@ -72,7 +70,7 @@ def list_(*, job: str | None, cluster: str | None, since: int | None, as_json: b
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
 def show(*, letter_id: str, as_json: bool) -> int:
     """Show all that is known of a letter: each attempt's error, and the end of the last one's output."""
-    (letter,) = _chosen(_letters(Settings.load(), Wanted()), frozenset({letter_id}))
+    (letter,) = chosen(DeadLetters(Settings.load(), client_id=CLIENT_ID).open(), frozenset({letter_id}))
     told = letter.everything()
     if as_json:
         echo_json(told)
@@ -113,14 +111,7 @@ def redrive(*, ids: tuple[str, ...], job: str | None, cluster: str | None, since
     A job goes to its cluster's retry topic, with all its attempts anew and the same run id; a message to the topic
     that it came from; an undeliverable schedule is scheduled again, due now, as <fire id>#redriven.
     """
-    settings = Settings.load()
-    now_ms = SystemClock().now_ms()
-
-    def settled(letters: list[Letter]) -> list[Write]:
-        again = [letter.again(now_ms=now_ms, schedules_topics=settings.schedules_topics) for letter in letters]
-        return [*again, *(letter.marker(settings.dead_letter_topic, Action.REDRIVEN) for letter in letters)]
-
-    return _settle(settings, Wanted(None, job, cluster, since), ids, settled, "redriven", everything=everything)
+    return _settle(Action.REDRIVEN, Wanted(None, job, cluster, since), ids, everything=everything)
 
 
 @dead.command(
@@ -129,56 +120,18 @@ def redrive(*, ids: tuple[str, ...], job: str | None, cluster: str | None, since
 @_choosing
 def discard(*, ids: tuple[str, ...], job: str | None, cluster: str | None, since: int | None, everything: bool) -> int:
     """Put letters away: they stay on the topic, and are not listed any more."""
-    settings = Settings.load()
-
-    def settled(letters: list[Letter]) -> list[Write]:
-        return [letter.marker(settings.dead_letter_topic, Action.DISCARDED) for letter in letters]
-
-    return _settle(settings, Wanted(None, job, cluster, since), ids, settled, "discarded", everything=everything)
+    return _settle(Action.DISCARDED, Wanted(None, job, cluster, since), ids, everything=everything)
 
 
-def _settle(
-    settings: Settings,
-    wanted: Wanted,
-    ids: tuple[str, ...],
-    settled: Callable[[list[Letter]], list[Write]],
-    done: str,
-    *,
-    everything: bool,
-) -> int:
+def _settle(action: Action, wanted: Wanted, ids: tuple[str, ...], *, everything: bool) -> int:
     if not ids and wanted.name is None and not everything:
         raise click.UsageError("which ones? Give IDs, --job NAME or --all.")
-    client = SchedulerClient(settings, client_id="worker-dead")
-    # one at a time: whoever came before is fenced, and what it has done is read, so that no letter is taken twice
-    with client.writer(settling_id(settings)) as writer:
-        letters = _letters(settings, wanted)
-        if ids:
-            letters = _chosen(letters, frozenset(ids))
-        for start in range(0, len(letters), AT_ONCE):
-            writer.apply(settled(letters[start : start + AT_ONCE]))
+    letters = DeadLetters(Settings.load(), client_id=CLIENT_ID).settle(action, wanted, frozenset(ids))
     for letter in letters:
-        click.echo(f"{letter.id} {letter.name}: {done}")
+        click.echo(f"{letter.id} {letter.name}: {action}")
     if not letters:
         click.echo("no dead letter fits", err=True)
     return ExitCode.OK
-
-
-def settling_id(settings: Settings) -> str:
-    """The transactional id of whoever deals with letters: one for all, so that each fences the others."""
-    return f"worker-dead-letters-{settings.dead_letter_topic}"
-
-
-def _letters(settings: Settings, wanted: Wanted) -> list[Letter]:
-    client = SchedulerClient(settings, client_id="worker-dead")
-    return [letter for letter in open_letters(client.records(settings.dead_letter_topic)) if wanted.fits(letter)]
-
-
-def _chosen(letters: list[Letter], ids: frozenset[str]) -> list[Letter]:
-    chosen = [letter for letter in letters if letter.id in ids]
-    missing = sorted(ids - {letter.id for letter in chosen})
-    if missing:
-        raise InputError(f"{', '.join(missing)}: no such dead letter, or it has been dealt with; see: worker dead list")
-    return chosen
 
 
 def _row(letter: Letter) -> tuple[str, ...]:

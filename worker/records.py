@@ -9,7 +9,7 @@ twice has one before it begins too: the same without what only its end tells, `o
 A **retry** is a schedule (key = `<run id>#<attempt>`) of the job, due after its delay, to the cluster's retry topic.
 
 A **dead letter** is the job with all its errors (or the message as it came) and the `dead-letter-*` headers below.
-`worker dead` deals with them (`dead_letters`).
+`worker dead` and the admin page deal with them (`scheduler.letters`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,14 @@ from pydantic_core import to_json
 
 from scheduler import wire
 from scheduler.clock import rfc3339
+from scheduler.letters import (
+    DEAD_LETTER_FIRST_FAILURE,
+    DEAD_LETTER_LAST_FAILURE,
+    DEAD_LETTER_OUTPUT,
+    DEAD_LETTER_PREFIX,
+    DEAD_LETTER_REASON,
+    DEAD_LETTER_SOURCE,
+)
 from scheduler.records import Write
 from scheduler.topics import retry_topic_name
 from worker.attempts import DeadLetter, RetryAt
@@ -35,15 +43,6 @@ if TYPE_CHECKING:
     from worker.runs import Run, Started
 
 STARTED = "started"
-
-DEAD_LETTER_PREFIX = "dead-letter-"
-DEAD_LETTER_REASON = "dead-letter-reason"
-DEAD_LETTER_FIRST_FAILURE = "dead-letter-first-failure"
-DEAD_LETTER_LAST_FAILURE = "dead-letter-last-failure"
-DEAD_LETTER_SOURCE = "dead-letter-source"
-"""`<topic>-<partition>@<offset>` of the message that was given up."""
-DEAD_LETTER_OUTPUT = "dead-letter-output"
-"""The end of what the last attempt said."""
 OUTPUT_CHARACTERS = 4096
 
 

@@ -1,4 +1,4 @@
-"""The application of one replica: etf1's routes, `/api/v1`, their document and page, and the guard in front."""
+"""The application of one replica: the admin page, etf1's routes, `/api/v1` and its document, and the guard in front."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from scheduler.api.fleet import Fleet
 from scheduler.api.guard import Guard, Rules
 from scheduler.api.local import Local
 from scheduler.api.peers import Peers
+from scheduler.page import assets
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -71,6 +72,7 @@ def make_app(
         static_url="/docs/static",
     )
     problems.install(app)
+    app.include_router(assets.routes())
     app.include_router(etf1.routes(replica, str(address)))
     app.include_router(v1.routes(replica, Desk(replica, local, fleet), fleet))
     for router in routers:

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from scheduler.api import models, views
+from scheduler.api.counting import Counting
 from scheduler.api.local import Local, UnansweredError
 from scheduler.api.paging import Part, Spot, Wanted, merge
 from scheduler.api.peers import PeerError, Peers
@@ -32,6 +33,7 @@ class Fleet:
 
     def __init__(self, replica: Replica, own: str, local: Local, directory: Directory, peers: Peers) -> None:
         self._replica = replica
+        self._counting = Counting(local, replica.clock)
         self._own = own
         self._local = local
         self._directory = directory
@@ -144,17 +146,47 @@ class Fleet:
             self._directory.forget()
         raise nobody_answers([views.unanswered(where, why)])
 
+    # -- counts --------------------------------------------------------------------------------------
+
+    async def pending(self, *, alone: bool) -> models.Pending:
+        """What is pending, counted."""
+        mine = await self._counting.mine(sorted(self._replica.owners()))
+        if alone:
+            return mine
+        tally = self._counting.start()
+        tally.join(mine)
+        now = await self._directory.look()
+        missing = {(each.topic, each.partition): each.why for each in mine.unanswered}
+        everywhere = now.partitions(self._replica.settings.schedules_topics)
+        missing |= {
+            where: now.fault or _NOBODY for where in everywhere if where not in now.homes and not self._local.has(where)
+        }
+        for peer, answer in zip(now.peers, await asyncio.gather(*map(self._pending_at, now.peers)), strict=True):
+            if isinstance(answer, PeerError):
+                missing |= dict.fromkeys(peer.partitions.intersection(everywhere), str(answer))
+            else:
+                tally.join(answer)
+                missing |= {(each.topic, each.partition): each.why for each in answer.unanswered}
+        tally.unanswered = [views.unanswered(*each) for each in sorted(missing.items())]
+        return tally.shown()
+
+    async def _pending_at(self, peer: Peer) -> models.Pending | PeerError:
+        try:
+            return await self._peers.get(peer, f"{V1}/pending", {}, models.Pending)
+        except PeerError as error:
+            return error
+
     # -- replicas ------------------------------------------------------------------------------------
 
     def me(self) -> models.ReplicaStanding:
         """This replica."""
-        standings = sorted(self._replica.standings().items())
+        standings, lags = sorted(self._replica.standings().items()), self._replica.lags()
         return models.ReplicaStanding(
             client_id=self._replica.client_id,
             address=self._own,
             me=True,
             why=None,
-            partitions=[views.standing(where, seen) for where, seen in standings],
+            partitions=[views.standing(where, seen, lags.get(where)) for where, seen in standings],
         )
 
     async def replicas(self, *, alone: bool) -> models.Replicas:
@@ -202,6 +234,7 @@ def _query(wanted: Wanted) -> dict[str, Any]:
         "id": wanted.id,
         "prefix": wanted.prefix,
         "target": wanted.target,
+        "target_key": wanted.target_key,
         "due_from": rfc3339(wanted.due_from_ms) if wanted.due_from_ms else None,
         "due_to": rfc3339(wanted.due_to_ms) if wanted.due_to_ms < NEVER_MS else None,
         "paused": wanted.paused,

@@ -18,7 +18,8 @@ MAX_BODY = 1_500_000
 """Bytes: a payload of Kafka's usual limit (1 MB) fits in base64."""
 _READING = ("GET", "HEAD", "OPTIONS")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_PAGE = (
+_PAGE = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+_DOCS = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; frame-ancestors 'none'"
 )
@@ -150,9 +151,15 @@ async def _read(receive: Receive) -> tuple[list[Message], Refusal | None]:
             return messages, None
 
 
+def _policy(path: str) -> str:
+    if path.startswith("/docs"):
+        return _DOCS
+    return _PAGE if path == "/" or path.startswith("/page/") else _NOTHING
+
+
 def _harden(headers: MutableHeaders, path: str) -> None:
     headers.setdefault("X-Content-Type-Options", "nosniff")
-    headers.setdefault("Content-Security-Policy", _PAGE if path.startswith("/docs") else _NOTHING)
+    headers.setdefault("Content-Security-Policy", _policy(path))
     headers.setdefault("Referrer-Policy", "no-referrer")
     if path.startswith("/api/"):
         headers.setdefault("Cache-Control", "no-store")

@@ -34,7 +34,7 @@ Timezone = Annotated[str, Field(description="IANA name, for cron; UTC without it
 _ENCODING = "what the value is written as: text (UTF-8) or base64"
 
 
-class _Given(BaseModel):
+class Given(BaseModel):
     """A request's body or query: no type is guessed, and no name that is not known is passed over."""
 
     model_config = ConfigDict(extra="forbid")
@@ -48,7 +48,7 @@ class _Given(BaseModel):
         return self
 
 
-class Header(_Given):
+class Header(Given):
     """A customer's Kafka header; names may repeat."""
 
     model_config = ConfigDict(strict=True)
@@ -58,7 +58,7 @@ class Header(_Given):
     encoding: Encoding = Field("text", description=_ENCODING)
 
 
-class Times(_Given):
+class Times(Given):
     """When it is due: one of `at`, `epoch`, `delay`; or `cron`, alone or with one of them as its first occurrence."""
 
     model_config = ConfigDict(strict=True)
@@ -106,7 +106,7 @@ class Reschedule(Times):
     model_config = ConfigDict(json_schema_extra={"examples": [{"delay": "15m"}]})
 
 
-class PlaceQuery(_Given):
+class PlaceQuery(Given):
     """Where to look; needed only for an id that stands in several places."""
 
     topic: str | None = Field(None, description="one of SCHEDULES_TOPICS; a new schedule goes to the first without it")
@@ -119,7 +119,7 @@ class OneQuery(PlaceQuery):
     next: int = Field(10, ge=0, le=MAX_NEXT, description="so many of its next occurrences")
 
 
-class TopicsQuery(_Given):
+class TopicsQuery(Given):
     """Which schedules topics."""
 
     topic: list[str] = Field([], description="all of SCHEDULES_TOPICS without it")
@@ -131,6 +131,7 @@ class ListQuery(TopicsQuery):
     id: str | None = Field(None, description="exactly this id")
     prefix: str | None = Field(None, description="ids that begin so")
     target: str | None = Field(None, description="this target topic")
+    target_key: str | None = Field(None, description="this key at the target, as it is shown")
     due_from: str | None = Field(
         None, description="RFC 3339, due then or later", json_schema_extra={"format": "date-time"}
     )
@@ -212,6 +213,7 @@ class PartitionStanding(Place):
     next_due: str | None
     paused: bool = Field(description="whether the whole partition is paused")
     restore_seconds: float | None = Field(description="how long the restore took; null until it is over")
+    lag: int | None = Field(None, description="records that stand in it and are not read yet, when last noted")
 
 
 class ReplicaStanding(BaseModel):
@@ -229,3 +231,28 @@ class Replicas(BaseModel):
 
     replicas: list[ReplicaStanding]
     unanswered: list[Unanswered]
+
+
+class TargetPending(BaseModel):
+    """What is pending for one target."""
+
+    target_topic: str = Field(examples=["online-videos"])
+    pending: int
+
+
+class Pending(BaseModel):
+    """What is pending, counted over all partitions of all replicas."""
+
+    counted: int = Field(description="schedules that were counted")
+    complete: bool = Field(description="whether there was time to count all of them")
+    recurring: int
+    paused: int
+    later: int = Field(
+        description="one-shots that are due later than two minutes from now: their targets are in Kafka, not in memory"
+    )
+    targets: list[TargetPending] = Field(description="of the others, the most first")
+    first_minute: str = Field(description="where the first of `minutes` begins", examples=["2030-01-01T00:00:00Z"])
+    minutes: list[int] = Field(
+        description="occurrences due in each minute of the coming hour; not those that are overdue by now, or paused"
+    )
+    unanswered: list[Unanswered] = Field(description="partitions whose schedules are missing here")

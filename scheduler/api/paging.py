@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
+from scheduler.api.ids import as_text
 from scheduler.api.problems import ProblemError
 from scheduler.engine.pending import NEVER_MS, pack
 from scheduler.instants import parse_instant
@@ -72,6 +73,7 @@ class Wanted:
     id: str | None = None
     prefix: str | None = None
     target: str | None = None
+    target_key: str | None = None
     due_from_ms: int = 0
     due_to_ms: int = NEVER_MS
     paused: bool | None = None
@@ -90,6 +92,7 @@ class Wanted:
             query.id,
             query.prefix,
             query.target,
+            query.target_key,
             _instant("due_from", query.due_from, 0),
             _instant("due_to", query.due_to, NEVER_MS),
             query.paused,
@@ -108,6 +111,7 @@ class Wanted:
             (self.paused is None or schedule.paused == self.paused)
             and self.due_from_ms <= schedule.due_ms < self.due_to_ms
             and (self.target is None or schedule.target_topic == self.target)
+            and (self.target_key is None or _shown(schedule.target_key) == self.target_key)
             and (self.id is None or schedule.schedule_id == self.id)
             and (self.prefix is None or schedule.schedule_id.startswith(self.prefix))
         )
@@ -119,6 +123,10 @@ class Wanted:
         if last >= pack(self.due_to_ms, 0):
             return None if self.paused is False else PAUSED_FROM
         return last
+
+
+def _shown(key: bytes | None) -> str | None:
+    return None if key is None else as_text(key)[0]
 
 
 def _instant(name: str, text: str | None, default: int) -> int:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
+    from scheduler.archive.archive import Archive
     from scheduler.broker.cluster import Member
     from scheduler.broker.gateway import Written
     from scheduler.broker.owner import Standing
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
     from scheduler.clock import Clock
     from scheduler.engine.partition import PartitionEngine
     from scheduler.engine.targets import TargetPolicy
-    from scheduler.records import Write
+    from scheduler.letters import Action, Letter
+    from scheduler.records import LogEntry, Write
     from scheduler.runtime.settings import Settings
     from scheduler.schedule import Schedule
 
@@ -40,6 +42,8 @@ class Kafka(Protocol):
     def end(self, topic: str, partition: int) -> int: ...  # noqa: D102
     def append(self, write: Write) -> Written: ...  # noqa: D102
     def hold(self, partitions: Mapping[str, int], *, on: bool) -> None: ...  # noqa: D102
+    def log(self, topic: str, partition: int | None, keys: Collection[bytes]) -> list[LogEntry]: ...  # noqa: D102
+    def settle(self, action: Action, ids: frozenset[str]) -> list[Letter]: ...  # noqa: D102
 
 
 class Replica(Protocol):
@@ -63,6 +67,11 @@ class Replica(Protocol):
     @property
     def kafka(self) -> Kafka:
         """What it can ask of Kafka."""
+        ...
+
+    @property
+    def archive(self) -> Archive:
+        """What became of schedules and jobs."""
         ...
 
     @property
@@ -95,4 +104,8 @@ class Replica(Protocol):
 
     def owners(self) -> Mapping[tuple[str, int], Partition]:
         """Its partitions, by topic and number."""
+        ...
+
+    def lags(self) -> Mapping[tuple[str, int], int]:
+        """How many records stand in each of its partitions and are not read yet, as last noted."""
         ...

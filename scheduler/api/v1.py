@@ -1,16 +1,16 @@
 """The routes of `/api/v1`: any replica answers for all of them."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Body, Path, Query, Request, Response, Security
 from fastapi.security import HTTPBearer
 from starlette.convertors import Convertor, register_url_convertor
 
-from scheduler.api import definitions, desk, models
+from scheduler.api import definitions, desk, models, past_routes
+from scheduler.api.answers import CHANGING, FINDING, LOOKING, WRITING, answers, problems
 from scheduler.api.desk import Asked, Desk
 from scheduler.api.fleet import V1, Fleet
 from scheduler.api.paging import Wanted
-from scheduler.api.problems import Problem
 from scheduler.api.replica import Replica
 from scheduler.engine.changes import Change, Verb
 
@@ -38,39 +38,6 @@ OneQuery = Annotated[models.OneQuery, Query()]
 TopicsQuery = Annotated[models.TopicsQuery, Query()]
 ListQuery = Annotated[models.ListQuery, Query()]
 
-Responses = dict[int | str, dict[str, Any]]
-
-
-def _problems(said: dict[int, str]) -> Responses:
-    return {code: {"model": Problem, "description": text} for code, text in said.items()}
-
-
-def _answers(said: dict[int, tuple[Any, str]]) -> Responses:
-    return {code: {"model": model, "description": text} for code, (model, text) in said.items()}
-
-
-LOOKING = _problems(
-    {
-        400: "not a name of this server",
-        401: "the token is missing or wrong",
-        421: "passed on to a replica that has the partition no more",
-        422: "a parameter or the body is wrong, `detail` says which; or the target refuses what was to fire",
-        503: "Kafka or another replica does not answer; nothing has happened",
-    }
-)
-CHANGING = LOOKING | _problems(
-    {
-        403: "no token is set and this is another machine, or another site's page asks",
-        413: "the body, or the record, is too large",
-        415: "a body is no JSON",
-        504: "nobody knows whether it took effect",
-    }
-)
-FINDING = _problems(
-    {404: "nothing of that id is in force", 409: "the id stands in several partitions, `places` says which"}
-)
-WRITING = _answers({202: (models.Schedule, "written, and not read by its replica yet")})
-
 
 def routes(replica: Replica, counter: Desk, fleet: Fleet) -> APIRouter:
     """Every route, for all partitions of all replicas."""
@@ -82,6 +49,7 @@ def routes(replica: Replica, counter: Desk, fleet: Fleet) -> APIRouter:
     _writing(router, counter)
     _changing(router, replica, counter)
     _whole(router, counter, fleet)
+    past_routes.routes(replica, counter, router)
     return router
 
 
@@ -108,7 +76,7 @@ def _writing(router: APIRouter, counter: Desk) -> None:
         tags=["schedules"],
         status_code=201,
         response_model=models.Schedule,
-        responses=CHANGING | WRITING | _problems({409: "the id is in force already"}),
+        responses=CHANGING | WRITING | problems({409: "the id is in force already"}),
     )
     async def create_schedule(
         request: Request, query: PlaceQuery, new: Annotated[models.NewSchedule, Body()]
@@ -122,8 +90,8 @@ def _writing(router: APIRouter, counter: Desk) -> None:
         response_model=models.Schedule,
         responses=CHANGING
         | WRITING
-        | _answers({201: (models.Schedule, "created")})
-        | _problems({409: "the id stands in several partitions, `places` says which"}),
+        | answers({201: (models.Schedule, "created")})
+        | problems({409: "the id stands in several partitions, `places` says which"}),
     )
     async def put_schedule(
         request: Request, schedule_id: Id, query: PlaceQuery, definition: Annotated[models.Definition, Body()]
@@ -149,7 +117,7 @@ def _changing(router: APIRouter, replica: Replica, counter: Desk) -> None:
         status_code=204,
         responses=CHANGING
         | FINDING
-        | _answers({202: (models.Cancelled, "cancelled; a newer version may stand behind an open transaction")}),
+        | answers({202: (models.Cancelled, "cancelled; a newer version may stand behind an open transaction")}),
     )
     async def cancel_schedule(request: Request, schedule_id: Id, query: PlaceQuery) -> Response:
         """Cancel. 204 promises that nothing of it fires that was acknowledged before this request."""
@@ -187,7 +155,7 @@ def _changing(router: APIRouter, replica: Replica, counter: Desk) -> None:
 
 
 def _whole(router: APIRouter, counter: Desk, fleet: Fleet) -> None:
-    unread = _answers({202: (models.Held, "written; `unanswered` names partitions whose replica has not read it yet")})
+    unread = answers({202: (models.Held, "written; `unanswered` names partitions whose replica has not read it yet")})
 
     @router.post("/pause", tags=["all of it"], response_model=models.Held, responses=CHANGING | unread)
     async def pause_all(query: TopicsQuery) -> Response:
@@ -198,6 +166,11 @@ def _whole(router: APIRouter, counter: Desk, fleet: Fleet) -> None:
     async def resume_all(query: TopicsQuery) -> Response:
         """Let whole topics go on. What was missed follows each schedule's misfire policy."""
         return await counter.hold(query.topic, on=False)
+
+    @router.get("/pending", tags=["all of it"], responses=LOOKING)
+    async def pending(request: Request) -> models.Pending:
+        """What is pending, counted by target, and by the minute for the coming hour."""
+        return await fleet.pending(alone=(await Asked.of(request)).alone)
 
     @router.get("/replicas", tags=["all of it"], responses=LOOKING)
     async def replicas(request: Request) -> models.Replicas:

@@ -77,7 +77,7 @@ def _occurrences(schedule: Schedule) -> Iterator[int]:
         due_ms = None if schedule.rule is None else schedule.rule.next_after(due_ms, due_ms)
 
 
-def standing(where: Where, seen: Standing) -> models.PartitionStanding:
+def standing(where: Where, seen: Standing, lag: int | None) -> models.PartitionStanding:
     """A partition of this replica."""
     topic, partition = where
     return models.PartitionStanding(
@@ -90,6 +90,7 @@ def standing(where: Where, seen: Standing) -> models.PartitionStanding:
         next_due=None if seen.next_due_ms is None else rfc3339(seen.next_due_ms),
         paused=seen.paused,
         restore_seconds=seen.restore_seconds,
+        lag=lag,
     )
 
 

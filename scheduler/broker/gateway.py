@@ -10,15 +10,20 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from scheduler.broker.writer import produce
 from scheduler.client import SchedulerClient
 from scheduler.clock import Deadline
+from scheduler.letters import Wanted
+from scheduler.lookup import log_of
 from scheduler.records import Write
 from scheduler.runtime.kafka import producer_conf
 from scheduler.schedule import PAUSE_KEY
+from scheduler.settling import DeadLetters
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from scheduler.broker.cluster import Cluster, Member
     from scheduler.clock import Clock
+    from scheduler.letters import Action, Letter
+    from scheduler.records import LogEntry
     from scheduler.runtime.settings import Settings
 
 APPEND_SECONDS = 5.0
@@ -94,6 +99,23 @@ class Gateway:
         client = SchedulerClient(self._settings, clock=self._clock, client_id=self._client_id)
         with client.writer(f"{self._settings.group_id}-api") as writer:
             writer.apply(writes)
+
+    def log(self, topic: str, partition: int | None, keys: Collection[bytes]) -> list[LogEntry]:
+        """Every record of the keys that the partition, or else the whole topic, still holds; it is read for this.
+
+        Raises:
+            SchedulerError: the topic does not exist, or Kafka does not answer.
+        """
+        return log_of(self._settings, topic, self._clock, keys, partition=partition)[1]
+
+    def settle(self, action: Action, ids: frozenset[str]) -> list[Letter]:
+        """Run dead letters again, or put them away.
+
+        Raises:
+            SchedulerError: see `scheduler.settling.DeadLetters.settle`.
+        """
+        letters = DeadLetters(self._settings, clock=self._clock, client_id=self._client_id)
+        return letters.settle(action, Wanted(ids), ids)
 
     def _open(self) -> Producer:
         with self._lock:

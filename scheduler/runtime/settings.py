@@ -58,6 +58,9 @@ class Settings(BaseSettings):
     api_token: SecretStr = Field(
         SecretStr(""), description="secret for /api/v1; without it, changes only from this machine"
     )
+    history_cache: Annotated[int, Field(ge=0, le=4096)] = Field(
+        64, description="MB of memory for the past that the admin page shows, read once somebody looks; 0: none"
+    )
     since_delta: Annotated[int, Field(le=0)] | None = Field(
         None,
         description="days (UTC) to look back: 0 today, -1 yesterday too; older ones are misfired",

@@ -61,7 +61,7 @@ def test_demo_shows_runs_retries_and_dead_letters_and_ends_clean_on_ctrl_c(demo)
     screen.close()
 
     assert re.search(r"metrics +http://127\.0\.0\.1:\d+/metrics", before_the_first_run)
-    assert re.search(r"HTTP API +http://127\.0\.0\.1:\d+/info", before_the_first_run)
+    assert re.search(r"admin page http://127\.0\.0\.1:\d+/", before_the_first_run)
     assert re.search(r"\d+ runs, \d+ succeeded, \d+ failed, \d+ retried, \d+ dead letters", screen.before)
     assert "Traceback" not in screen.before
     assert screen.exitstatus == 0

@@ -13,10 +13,10 @@ import pytest
 from scheduler.client import SchedulerClient
 from scheduler.errors import BrokerUnavailableError
 from scheduler.job import Job
+from scheduler.letters import open_letters
 from scheduler.runtime.settings import Settings
+from scheduler.settling import settling_id
 from tests.support.workers import CLOCK, Bench
-from worker.dead_cli import settling_id
-from worker.dead_letters import open_letters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,6 +10,9 @@ import httpx
 
 from scheduler.api.app import make_app
 from scheduler.api.identity import client_id
+from scheduler.archive.archive import Archive
+from scheduler.archive.store import Store
+from scheduler.archive.tail import Reading
 from scheduler.broker.cluster import Member
 from scheduler.broker.gateway import Written
 from scheduler.broker.owner import Standing
@@ -20,11 +23,14 @@ from scheduler.engine.settlement import Out, Place, records
 from scheduler.engine.targets import TargetPolicy
 from scheduler.runtime.settings import Address, Settings
 from scheduler.schedule import PAUSE_KEY, Outcome
+from scheduler.settling import NoLetterError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
-    from scheduler.records import Write
+    from scheduler.archive.store import Kind
+    from scheduler.letters import Action
+    from scheduler.records import LogEntry, Write
 
 NOW_MS = 1_800_000_000_000
 TOPICS = ("schedules", "retries")
@@ -130,6 +136,12 @@ class Brokers:
             for number in range(count):
                 self.logs[topic, number].append(PAUSE_KEY, b"" if on else None, [])
 
+    def log(self, _topic: str, _partition: int | None, _keys: Collection[bytes]) -> list[LogEntry]:
+        return []
+
+    def settle(self, _action: Action, ids: frozenset[str]) -> list[Any]:
+        raise NoLetterError(f"{', '.join(sorted(ids))}: no such dead letter")
+
     def schedule(self, key: bytes, where: tuple[str, int] = ("schedules", 0), **stated: Any) -> Written:
         """A record of a Kafka client; `value` is its payload."""
         value = stated.pop("value", b"payload")
@@ -139,6 +151,17 @@ class Brokers:
             for name, raw in said.items()
         ]
         return self.logs[where].append(key, value, headers)
+
+
+class StillSource:
+    """Everything is read already: the store is what a test puts into it."""
+
+    def look(self) -> None: ...
+
+    def reading(self, kind: Kind) -> Reading:
+        return Reading(kind.value, caught_up=True)
+
+    def close(self) -> None: ...
 
 
 class Replica:
@@ -162,6 +185,7 @@ class Replica:
         self.kafka = brokers
         self.clock = brokers.clock
         self.policy = TargetPolicy(frozenset(TOPICS), "past", frozenset(self.settings.allowed_targets))
+        self.archive = Archive(Store(self.settings.history_cache), StillSource())
         self.joined = True
         self.address = Address(host, port)
         self.client_id = client_id(self.address)
@@ -181,6 +205,9 @@ class Replica:
 
     def standings(self) -> Any:
         return {where: log.standing for where, log in self.owners().items()}
+
+    def lags(self) -> Any:
+        return dict.fromkeys(self.has, 0)
 
     def ask(self, method: str, path: str, **request: Any) -> httpx.Response:
         """One request to its application, without a socket."""

@@ -19,7 +19,7 @@ HERE = Address("127.0.0.1", 8000)
 class Replica:
     """What these routes need to know of a replica."""
 
-    policy = kafka = clock = member_id = None
+    policy = kafka = clock = member_id = archive = None
     client_id = "scheduler"
 
     def __init__(self, *, joined=True, states=None, schedules=None, stuck=()):

@@ -20,14 +20,6 @@ from scheduler.job import Job
 from scheduler.records import Write
 from scheduler.schedule import display
 from scheduler.topics import RETRY_SUFFIX, retry_topic_name
-from worker.records import (
-    DEAD_LETTER_FIRST_FAILURE,
-    DEAD_LETTER_LAST_FAILURE,
-    DEAD_LETTER_OUTPUT,
-    DEAD_LETTER_PREFIX,
-    DEAD_LETTER_REASON,
-    DEAD_LETTER_SOURCE,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -35,6 +27,15 @@ if TYPE_CHECKING:
     from confluent_kafka import Message
 
     from scheduler.schedule import Header
+
+DEAD_LETTER_PREFIX = "dead-letter-"
+DEAD_LETTER_REASON = "dead-letter-reason"
+DEAD_LETTER_FIRST_FAILURE = "dead-letter-first-failure"
+DEAD_LETTER_LAST_FAILURE = "dead-letter-last-failure"
+DEAD_LETTER_SOURCE = "dead-letter-source"
+"""`<topic>-<partition>@<offset>` of the message that was given up."""
+DEAD_LETTER_OUTPUT = "dead-letter-output"
+"""The end of what the last attempt said."""
 
 SETTLES = "dead-letter-settles"
 ACTION = "dead-letter-action"
@@ -193,21 +194,36 @@ class Wanted:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """That a letter was dealt with."""
+
+    letter_id: str
+    action: str
+    at_ms: int
+
+
+def read_letter(message: Message) -> Letter | Marker:
+    """What a record of the dead-letter topic is."""
+    try:
+        headers: list[Header] = read_headers(message)
+    except UnicodeDecodeError:
+        headers = []  # a poison message keeps its own; they cannot be shown
+    names = dict(headers)
+    if SETTLES in names:
+        return Marker(display(names[SETTLES]), display(names.get(ACTION)), message.timestamp()[1])
+    return _letter(message, headers)
+
+
 def open_letters(messages: Iterable[Message]) -> list[Letter]:
     """The letters that nobody has dealt with, oldest first, out of all records of the topic."""
     letters: dict[str, Letter] = {}
     settled: set[str] = set()
-    for message in messages:
-        try:
-            headers: list[Header] = read_headers(message)
-        except UnicodeDecodeError:
-            headers = []  # a poison message keeps its own; they cannot be shown
-        names = dict(headers)
-        if SETTLES in names:
-            settled.add(display(names[SETTLES]))
+    for found in map(read_letter, messages):
+        if isinstance(found, Marker):
+            settled.add(found.letter_id)
         else:
-            letter = _letter(message, headers)
-            letters[letter.id] = letter
+            letters[found.id] = found
     return sorted((it for it in letters.values() if it.id not in settled), key=lambda it: (it.at_ms, it.id))
 
 

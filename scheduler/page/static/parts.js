@@ -1,0 +1,120 @@
+// Pieces that several pages share.
+
+import { h, icon, put } from "./dom.js";
+import { distance, hex, instant, plural, pretty, rawBytes } from "./format.js";
+import { link } from "./route.js";
+
+export const heading = (text, ...beside) => h("div", { class: "heading" }, h("h1", { tabindex: "-1" }, text), beside);
+
+export const chip = (text, kind = text) => h("span", { class: `chip chip-${kind}` }, text);
+
+export const mono = (text) => h("span", { class: "mono" }, text);
+
+const MARK = "M10 2a8 8 0 1 0 0 16 8 8 0 0 0 0-16Zm0 4v5m0 3v.01";
+
+export function note(text, kind = "info") {
+  return h("p", { class: `note note-${kind}`, role: kind === "error" ? "alert" : undefined }, icon(MARK), h("span", null, text));
+}
+
+export const empty = (title, ...more) =>
+  h("div", { class: "empty" }, h("p", { class: "empty-title" }, title), more.length ? h("p", null, more) : null);
+
+export function unanswered(list) {
+  if (!list?.length) return null;
+  const first = list.slice(0, 3).map((each) => `${each.topic}/${each.partition}: ${each.why}`);
+  const more = list.length > 3 ? `, and ${list.length - 3} more` : "";
+  return note(`Not all partitions have answered, so something is missing here. ${first.join("; ")}${more}.`, "warn");
+}
+
+export function known(extent, what) {
+  if (extent.why) return note(`${extent.topic} cannot be read: ${extent.why}.`, "warn");
+  if (extent.reading) return h("p", { class: "faint" }, `Reading ${extent.topic} …`);
+  if (!extent.records) return h("p", { class: "faint" }, `${extent.topic} holds nothing yet.`);
+  const reach = extent.whole ? `all that ${extent.topic} holds` : `older ones are on the topic ${extent.topic}`;
+  return h("p", { class: "faint" }, `${plural(extent.records, what)} since `, instant(extent.since), `: ${reach}.`);
+}
+
+// columns: [title, cell(row), class]; a row is a link where `href` gives one.
+export function table(caption, columns, rows, { foot } = {}) {
+  const head = h("tr", null, columns.map(([title, , kind]) => h("th", { scope: "col", class: kind }, title)));
+  const body = rows.map((row) =>
+    h("tr", null, columns.map(([title, cell, kind]) => h("td", { class: kind, "data-title": title }, cell(row)))),
+  );
+  return h(
+    "div",
+    { class: "table", role: "region", "aria-label": caption, tabindex: "0" },
+    h("table", null, h("caption", { class: "hidden" }, caption), h("thead", null, head), h("tbody", null, body)),
+    foot,
+  );
+}
+
+export const scheduleLink = (id, place = {}) =>
+  h("a", { href: link("schedule", { id, topic: place.topic, partition: place.partition }), class: "mono id" }, id);
+
+export function due(schedule) {
+  if (schedule.paused) return [chip("paused"), " ", instant(schedule.due)];
+  return [distance(schedule.due), h("span", { class: "faint beside" }, instant(schedule.due))];
+}
+
+// A payload as text, JSON and hex, whichever of them it can be.
+export function payload(text, encoding, { cut = false } = {}) {
+  const raw = rawBytes(text, encoding);
+  const ways = [];
+  const json = encoding === "text" && !cut ? pretty(text) : null;
+  if (json !== null) ways.push(["JSON", () => json]);
+  if (encoding === "text") ways.push(["Text", () => text]);
+  ways.push(["Hex", () => hex(raw)]);
+  if (!raw.length) return h("p", { class: "faint" }, "Empty: 0 bytes.");
+  const shown = h("pre", { class: "payload", tabindex: "0", "aria-label": "Payload" });
+  const show = (chosen) => {
+    put(shown, ways.find(([name]) => name === chosen)[1]());
+    for (const each of tabs.children) each.setAttribute("aria-pressed", String(each.textContent === chosen));
+  };
+  const tabs = h("div", { class: "tabs", role: "group", "aria-label": "Payload as" }, ways.map(([name]) =>
+    h("button", { type: "button", onclick: () => show(name) }, name),
+  ));
+  show(ways[0][0]);
+  return h("div", null, tabs, shown, cut ? h("p", { class: "faint" }, "Cut here; the topic has all of it.") : null);
+}
+
+// A button in a row that shows more below the row; `load` fetches it when it is asked for.
+export function opener(text, load, { first = true, title = "Show all of it" } = {}) {
+  async function toggle(event) {
+    const pressed = event.currentTarget;
+    const row = pressed.closest("tr");
+    const below = row.nextElementSibling;
+    pressed.setAttribute("aria-expanded", String(below?.dataset.open === undefined));
+    if (below?.dataset.open !== undefined) return below.remove();
+    const cell = h("td", { colspan: row.cells.length }, h("p", { class: "faint" }, "Loading …"));
+    row.after(h("tr", { "data-open": "" }, cell));
+    try {
+      put(cell, h("div", { class: "opened" }, await load()));
+    } catch (error) {
+      put(cell, note(error.message, "error"));
+    }
+  }
+  return h("button", { type: "button", class: `row-open ${first ? "id" : ""}`, "aria-expanded": "false", title, onclick: toggle }, text);
+}
+
+export function facts(pairs) {
+  const there = pairs.filter(([, value]) => value !== null && value !== undefined && value !== "");
+  return h("dl", { class: "facts" }, there.map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value))));
+}
+
+export function headerTable(headers) {
+  if (!headers.length) return h("p", { class: "faint" }, "None.");
+  return table("Headers", [
+    ["Name", (each) => mono(each.name)],
+    ["Value", (each) => (each.value === null ? h("em", { class: "faint" }, "no value") : mono(each.value)), "wrap"],
+    ...(headers.some((each) => each.encoding === "base64") ? [["Written as", (each) => each.encoding]] : []),
+  ], headers);
+}
+
+export const section = (title, ...children) =>
+  h("section", { class: "card" }, h("h2", null, title), children);
+
+export const button = (text, onclick, kind = "") => h("button", { type: "button", class: kind, onclick }, text);
+
+export function field(label, input, hint) {
+  return h("label", { class: "field" }, h("span", null, label), input, hint ? h("small", null, hint) : null);
+}

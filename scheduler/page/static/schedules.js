@@ -1,0 +1,94 @@
+// What is in force, by due time: searched, and read on page by page.
+
+import { get } from "./api.js";
+import { h, put } from "./dom.js";
+import { bytes, count, fromLocal, toLocal } from "./format.js";
+import { button, due, empty, field, heading, mono, scheduleLink, table, unanswered } from "./parts.js";
+import { amend, link } from "./route.js";
+
+const PAGE = 100;
+const NAMES = ["search", "how", "target", "target_key", "due_from", "due_to", "paused"];
+
+export default async function schedules(root, page) {
+  const given = Object.fromEntries(NAMES.map((name) => [name, page.query.get(name) ?? ""]));
+  const list = h("div");
+  const form = filters(given);
+  put(root, heading("Schedules", h("a", { class: "button primary", href: "#/create" }, "New schedule")), form, list);
+
+  let turn = 0;
+
+  function wanted() {
+    const said = Object.fromEntries(new FormData(form));
+    for (const name of ["due_from", "due_to"]) said[name] = fromLocal(said[name]);
+    return said;
+  }
+
+  async function draw() {
+    const mine = ++turn;
+    const { search, how, ...rest } = wanted();
+    amend("schedules", { ...rest, search, how: search && how !== "prefix" ? how : "" });
+    const query = { ...rest, [how === "id" ? "id" : "prefix"]: search, limit: PAGE };
+    let found = [];
+    const more = async (cursor) => {
+      const part = await get("/schedules", { ...query, cursor }, page.signal);
+      if (mine !== turn) return;
+      found = [...found, ...part.schedules];
+      // a page may be empty and have a next one: a search looks for three seconds at a time
+      put(list, unanswered(part.unanswered), shown(found, Boolean(search || Object.values(rest).some(Boolean))),
+        part.next_cursor ? h("p", { class: "more" }, button(found.length ? "More" : "Search on", () => more(part.next_cursor))) : null);
+    };
+    await more();
+  }
+
+  const later = debounce(() => draw().catch((error) => page.signal.aborted || put(list, h("p", { class: "note note-error", role: "alert" }, error.message))));
+  form.addEventListener("input", later);
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    list.querySelector("a.id")?.focus();
+  });
+  form.addEventListener("reset", () => setTimeout(later));
+  await draw();
+}
+
+function debounce(act) {
+  let timer;
+  return () => {
+    clearTimeout(timer);
+    timer = setTimeout(act, 250);
+  };
+}
+
+function filters(given) {
+  const local = (iso) => (iso && !Number.isNaN(Date.parse(iso)) ? toLocal(iso) : "");
+  const choice = (name, chosen, options) =>
+    h("select", { name }, options.map(([value, text]) => h("option", { value, selected: value === chosen }, text)));
+  const more = ["target_key", "due_from", "due_to", "paused"].some((name) => given[name]);
+  return h("form", { class: "filters", role: "search" },
+    h("div", { class: "row" },
+      h("input", { type: "search", name: "search", placeholder: "Search by id  ( / )", "aria-label": "Search by id", value: given.search, autocomplete: "off", spellcheck: "false" }),
+      h("label", { class: "hidden", for: "how" }, "How to search"),
+      Object.assign(choice("how", given.how, [["prefix", "begins with"], ["id", "is exactly"]]), { id: "how" }),
+      h("input", { name: "target", placeholder: "Target topic", "aria-label": "Target topic", value: given.target, autocomplete: "off", spellcheck: "false" })),
+    h("details", { open: more }, h("summary", null, "More filters"),
+      h("div", { class: "row" },
+        field("Target key", h("input", { name: "target_key", value: given.target_key, autocomplete: "off", spellcheck: "false" })),
+        field("Due from", h("input", { type: "datetime-local", step: 1, name: "due_from", value: local(given.due_from) })),
+        field("Due before", h("input", { type: "datetime-local", step: 1, name: "due_to", value: local(given.due_to) })),
+        field("Paused", choice("paused", given.paused, [["", "all"], ["true", "only paused"], ["false", "not paused"]])))));
+}
+
+function shown(found, filtered) {
+  if (!found.length) {
+    return filtered
+      ? empty("No schedule in force fits.", "One that has fired or was cancelled is in the ", h("a", { href: link("history") }, "history"), ".")
+      : empty("Nothing is in force.", h("a", { href: "#/create" }, "Write the first schedule"), ", or sync a crontab with ", mono("planner sync"), ".");
+  }
+  return table("Schedules in force", [
+    ["Schedule", (each) => scheduleLink(each.id, each), "wrap"],
+    ["Due", due],
+    ["Repeats", (each) => (each.cron ? h("span", { class: "mono", title: each.timezone }, each.cron) : h("span", { class: "faint" }, "once"))],
+    ["Target", (each) => mono(each.target_topic)],
+    ["Key", (each) => (each.target_key === null ? "" : mono(each.target_key)), "clip"],
+    ["Payload", (each) => bytes(each.payload_bytes), "number"],
+  ], found, { foot: h("p", { class: "faint count" }, `${count(found.length)} shown`) });
+}
