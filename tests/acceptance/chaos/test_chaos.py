@@ -5,28 +5,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import shutil
 
 import pytest
 
 from tests.support.chaos import plan
 from tests.support.chaos.cluster import Cluster
+from tests.support.chaos.log import ROOT
 from tests.support.chaos.run import Run, Size
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SEED = 7
 SCHEDULES = 5_000
 FAULTS = 10
 SECONDS = 30.0
+FOLDER = ROOT / ".local" / "chaos" / "quick"
+"""Journal, recording and logs of the last run: of one that fails, they are what to look at."""
 
 
 @pytest.mark.timeout(900)
-def test_nothing_is_lost_doubled_or_torn_whatever_fails(tmp_path: Path) -> None:
+def test_nothing_is_lost_doubled_or_torn_whatever_fails() -> None:
     """Each kind of fault strikes replicas, brokers or the network while customers write, change and cancel."""
-    with Cluster(tmp_path) as cluster, cluster.installed("quick"):
-        report = Run(cluster, tmp_path, SEED, plan.quick(SEED), Size(SCHEDULES), print).play()
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(parents=True)
+    with Cluster(FOLDER) as cluster, cluster.installed("quick"):
+        report = Run(cluster, FOLDER, SEED, plan.quick(SEED), Size(SCHEDULES), print).play()
         described = cluster.admin.describe_consumer_groups([cluster.names.group])[cluster.names.group].result(SECONDS)
         assert cluster.roles.group_coordinator(cluster.names.group) == described.coordinator.id
 
