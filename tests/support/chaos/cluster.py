@@ -36,6 +36,8 @@ SECONDS = 150.0
 TICK_SECONDS = 0.1
 ADMIN_SECONDS = 20.0
 
+DEFECTS = ("partition failed",)
+"""Events that no fault of the world explains."""
 COMMAND = ("tests.support.chaos.replica",)
 
 clock = SystemClock()
@@ -125,6 +127,8 @@ class Member:
     frozen: bool = False
     condemned: bool = False
     """Killed by a fault, or told to end: that it is gone is no finding."""
+    defects: int = 0
+    """How many it has told that were found."""
 
     @property
     def name(self) -> str:
@@ -198,11 +202,14 @@ class Fleet:
         return set().union(*(member.replica.partitions() for member in self.running))
 
     def look(self) -> None:
-        """Find those that no fault has ended."""
+        """Find those that no fault has ended, and what none of them may say, whatever fails."""
         for member in self.members:
             if not member.condemned and not member.replica.runs:
                 member.condemned = True  # told once
                 self.findings.append(f"{member.name} ended by itself; {member.replica.last_words()}")
+            defects = member.replica.events(*DEFECTS)
+            self.findings += [f"{member.name}: {defect}" for defect in defects[member.defects :]]
+            member.defects = len(defects)
 
     def stop(self) -> None:
         """Let all of them leave."""

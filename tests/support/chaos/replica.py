@@ -30,26 +30,27 @@ SIGNALS = {"kill": signal.SIGKILL, "freeze": signal.SIGSTOP}
 
 
 class Armed(Failure):
-    """Stops the process at a point of the first transaction that begins once it is armed."""
+    """Stops the process at a point of one of the first transactions that begin once it is armed."""
 
     def __init__(self) -> None:
+        super().__init__(f"{Point.BEGUN}:kill:0")
         self._armed = False
 
     def arm(self, point: Point, action: str) -> None:
-        """Choose the next transaction."""
-        self._point, self._signal, self._armed = point, SIGNALS[action], True
+        """From the next transaction on, until one has come there."""
+        with self._lock:
+            self._point, self._signal, self._over, self._armed = point, SIGNALS[action], False, True
 
     def begins(self) -> bool:
-        """A transaction begins; tell whether it is the chosen one."""
-        chosen, self._armed = self._armed, False
-        return chosen
+        """A transaction begins; tell whether it may be the one."""
+        return self._armed
 
 
 def take_orders(file: Path) -> None:
     """Obey what the file says, at each SIGUSR1."""
     failure, clock = Armed(), ShiftedClock()
     fail(failure)
-    service.SystemClock = lambda: clock  # type: ignore[assignment,misc,attr-defined]
+    service.SystemClock = lambda: clock  # type: ignore[assignment,attr-defined]
 
     def obey(_number: int, _frame: FrameType | None) -> None:
         orders = json.loads(file.read_text(encoding="utf-8"))
