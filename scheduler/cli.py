@@ -11,6 +11,7 @@ from scheduler.commands.history import history
 from scheduler.commands.run import run_command
 from scheduler.commands.schedules import get, list_command
 from scheduler.commands.topics import topics
+from scheduler.commands.transfer import export_command, import_command
 from scheduler.runtime.cli import CONTEXT, examples, run
 
 
@@ -25,7 +26,20 @@ def cli() -> None:
     """Fire messages on Kafka at their time, exactly once."""
 
 
-for command in (run_command, topics, doctor, list_command, get, cancel, fire, pause, resume, history):
+for command in (
+    run_command,
+    topics,
+    doctor,
+    list_command,
+    get,
+    cancel,
+    fire,
+    pause,
+    resume,
+    history,
+    export_command,
+    import_command,
+):
     cli.add_command(command)
 
 
