@@ -146,6 +146,7 @@ def command(
     metrics = Metrics(registry, cluster)
     registered = None if handlers is None else load(handlers)
     worker = Worker(settings, options, clock=clock, metrics=metrics, registry=registered)
+    metrics.poll_age_seconds.set_function(worker.idle_seconds)
     try:
         if settings.metrics_address is not None:
             bound = serve(settings.metrics_address, registry, worker.idle_seconds)
