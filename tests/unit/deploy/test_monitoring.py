@@ -78,7 +78,7 @@ def test_the_check_notices_what_nobody_serves():
     assert faults('sum(scheduler_partition_state{state="runing"})') == [
         "scheduler_partition_state: state is never runing"
     ]
-    with pytest.raises(ValueError, match="expected"):
+    with pytest.raises(ValueError, match="unclosed"):
         faults("sum(up")
 
 
