@@ -124,8 +124,8 @@ class ScheduleReader:
         Raises:
             InputError: there is none of that name.
         """
+        cluster = Cluster(self._settings, self._client_id)
         try:
-            cluster = Cluster(self._settings, self._client_id)
             return {each: cluster.high_watermark(topic, each) for each in range(self._partitions(topic))}
         except KafkaException as error:
             raise unavailable(self._settings, error) from error

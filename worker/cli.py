@@ -52,6 +52,7 @@ EPILOG = "\n\n".join(
             "worker --cluster default-job-queue --handlers shop.jobs:jobs --slots 20",
             "worker dead list --since 1d",
         ),
+        cli.exit_codes("if it had to end by itself"),
     )
 )
 
@@ -163,7 +164,7 @@ def command(
     worker.run()
 
 
-@command.command(epilog=cli.examples("worker schema > job.schema.json"))
+@command.command(epilog=cli.examples("worker schema > job.schema.json") + "\n\nExit code: 0.")
 def schema() -> None:
     """Print the JSON Schema of the job message."""
     cli.echo_json(json_schema())

@@ -9,7 +9,7 @@ import click
 from scheduler.client import SchedulerClient
 from scheduler.clock import SystemClock, rfc3339
 from scheduler.errors import ExitCode, InputError
-from scheduler.runtime.cli import CONTEXT, echo_json, echo_table, environment_help, examples
+from scheduler.runtime.cli import CONTEXT, echo_json, echo_json_line, echo_table, environment_help, examples, exit_codes
 from scheduler.runtime.option_types import Since
 from scheduler.runtime.settings import Settings
 from worker.dead_letters import Action, Wanted, open_letters
@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 AT_ONCE = 500
 """Letters that are dealt with in one transaction."""
-ENVIRONMENT = environment_help("bootstrap_servers", "dead_letter_topic", "schedules_topics", "configuration_file")
+ENVIRONMENT = "\n\n".join(
+    (
+        environment_help("bootstrap_servers", "dead_letter_topic", "schedules_topics", "configuration_file"),
+        exit_codes(),
+    )
+)
 
 
 def _filters(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -94,6 +99,7 @@ def _choosing(command: Callable[..., Any]) -> Callable[..., Any]:
     command = click.option(
         "--all", "everything", is_flag=True, help="All of them, of those that the filters let through."
     )(command)
+    command = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")(command)
     return click.argument("ids", metavar="[ID]...", nargs=-1)(_filters(command))
 
 
@@ -107,7 +113,9 @@ def _choosing(command: Callable[..., Any]) -> Callable[..., Any]:
     + ENVIRONMENT
 )
 @_choosing
-def redrive(*, ids: tuple[str, ...], job: str | None, cluster: str | None, since: int | None, everything: bool) -> int:
+def redrive(
+    *, ids: tuple[str, ...], job: str | None, cluster: str | None, since: int | None, everything: bool, as_json: bool
+) -> int:
     """Run letters again, once.
 
     A job goes to its cluster's retry topic, with all its attempts anew and the same run id; a message to the topic
@@ -120,21 +128,27 @@ def redrive(*, ids: tuple[str, ...], job: str | None, cluster: str | None, since
         again = [letter.again(now_ms=now_ms, schedules_topics=settings.schedules_topics) for letter in letters]
         return [*again, *(letter.marker(settings.dead_letter_topic, Action.REDRIVEN) for letter in letters)]
 
-    return _settle(settings, Wanted(None, job, cluster, since), ids, settled, "redriven", everything=everything)
+    return _settle(
+        settings, Wanted(None, job, cluster, since), ids, settled, "redriven", everything=everything, as_json=as_json
+    )
 
 
 @dead.command(
     epilog=examples("worker dead discard 0-17", "worker dead discard --all --job poll") + "\n\n" + ENVIRONMENT
 )
 @_choosing
-def discard(*, ids: tuple[str, ...], job: str | None, cluster: str | None, since: int | None, everything: bool) -> int:
+def discard(
+    *, ids: tuple[str, ...], job: str | None, cluster: str | None, since: int | None, everything: bool, as_json: bool
+) -> int:
     """Put letters away: they stay on the topic, and are not listed any more."""
     settings = Settings.load()
 
     def settled(letters: list[Letter]) -> list[Write]:
         return [letter.marker(settings.dead_letter_topic, Action.DISCARDED) for letter in letters]
 
-    return _settle(settings, Wanted(None, job, cluster, since), ids, settled, "discarded", everything=everything)
+    return _settle(
+        settings, Wanted(None, job, cluster, since), ids, settled, "discarded", everything=everything, as_json=as_json
+    )
 
 
 def _settle(
@@ -145,6 +159,7 @@ def _settle(
     done: str,
     *,
     everything: bool,
+    as_json: bool,
 ) -> int:
     if not ids and wanted.name is None and not everything:
         raise click.UsageError("which ones? Give IDs, --job NAME or --all.")
@@ -157,7 +172,10 @@ def _settle(
         for start in range(0, len(letters), AT_ONCE):
             writer.apply(settled(letters[start : start + AT_ONCE]))
     for letter in letters:
-        click.echo(f"{letter.id} {letter.name}: {done}")
+        if as_json:
+            echo_json_line({"id": letter.id, "name": letter.name, "done": done})
+        else:
+            click.echo(f"{letter.id} {letter.name}: {done}")
     if not letters:
         click.echo("no dead letter fits", err=True)
     return ExitCode.OK

@@ -21,7 +21,7 @@ from scheduler.engine.targets import TargetPolicy
 from scheduler.errors import ExitCode, InputError
 from scheduler.exported import Exported, line_of, read_line
 from scheduler.importing import Decision, Destination, Partitioner, Verdict, astray, decide
-from scheduler.runtime.cli import echo_json_line, echo_table, environment_help, examples
+from scheduler.runtime.cli import echo_json_line, echo_table, environment_help, examples, exit_codes
 from scheduler.runtime.settings import Settings
 from scheduler.schedule import display
 
@@ -46,7 +46,9 @@ STANDARD = "-"
         "scheduler export --prefix invoice- --target billing",
     )
     + "\n\n"
-    + environment_help(*BROKER),
+    + environment_help(*BROKER)
+    + "\n\n"
+    + exit_codes(),
 )
 @click.argument("file", type=click.Path(dir_okay=False), default=STANDARD)
 @click.option("--topic", help="Only this schedules topic; all of SCHEDULES_TOPICS without it.")
@@ -84,7 +86,9 @@ def export_command(file: str, *, topic: str | None, prefix: str, target: str | N
         "gunzip < schedules.jsonl.gz | scheduler import -",
     )
     + "\n\n"
-    + environment_help(*BROKER, "allowed_targets"),
+    + environment_help(*BROKER, "allowed_targets")
+    + "\n\n"
+    + exit_codes("if a schedule changed while it was written"),
 )
 @click.argument("file", type=click.Path(dir_okay=False, exists=True, allow_dash=True))
 @click.option("--topic", help="Write all to this schedules topic; to the one that each line names without it.")
