@@ -8,11 +8,16 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from tests.support.broker import Broker, NoBrokerError, Topics, running_broker
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+
+# how long an example takes says nothing of the code on a machine that has other work
+settings.register_profile("any-load", deadline=None)
+settings.load_profile("any-load")
 
 BROKER_USED = pytest.StashKey[str]()
 
