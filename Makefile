@@ -18,7 +18,7 @@ LOCK = $(UV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-
 	--no-emit-index-url --custom-compile-command "make lock" $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-unit test-browser simulate lint format kafka topics up down bench bench-workers bench-endurance bench-recovery chaos lock clean
+.PHONY: help install demo test test-unit test-browser simulate lint check-alerts format kafka topics up down bench bench-workers bench-endurance bench-recovery chaos lock clean
 
 help: ## Print this list.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -45,6 +45,11 @@ lint: $(INSTALLED) ## Check style, types and the architecture.
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+check-alerts: ## Test the alert rules with promtool, which comes with Prometheus.
+	@command -v promtool >/dev/null || { echo "promtool was not found; it comes with Prometheus (Debian: apt-get install prometheus)." >&2; exit 1; }
+	@promtool check config deploy/prometheus/prometheus.yml
+	@promtool test rules deploy/prometheus/alerts.test.yml
 
 format: $(INSTALLED) ## Format the code and mend what can be mended.
 	@$(BIN)/ruff check --fix .

@@ -12,7 +12,7 @@ from planner.commands.plan import plan
 from planner.commands.sync import sync
 from planner.commands.watch import watch
 from scheduler import __version__
-from scheduler.runtime.cli import CONTEXT, examples, run
+from scheduler.runtime.cli import CONTEXT, examples, exit_codes, run
 
 
 @click.group(
@@ -23,7 +23,10 @@ from scheduler.runtime.cli import CONTEXT, examples, run
         "planner sync crontab.txt",
         "planner list",
         'eval "$(_PLANNER_COMPLETE=bash_source planner)"   # completion; also zsh_source, fish_source',
-    ),
+    )
+    + "\n\n"
+    + exit_codes("if something failed")
+    + " The commands' own help says more.",
 )
 @click.version_option(__version__, prog_name="planner")
 def cli() -> None:

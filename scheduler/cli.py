@@ -13,21 +13,40 @@ from scheduler.commands.mini import mini
 from scheduler.commands.run import run_command
 from scheduler.commands.schedules import get, list_command
 from scheduler.commands.topics import topics
-from scheduler.runtime.cli import CONTEXT, examples, run
+from scheduler.commands.transfer import export_command, import_command
+from scheduler.runtime.cli import CONTEXT, examples, exit_codes, run
 
 
 @click.group(
     context_settings=CONTEXT,
     epilog=examples(
         "scheduler topics --create", "scheduler doctor", "scheduler run", "scheduler list", "scheduler history --follow"
-    ),
+    )
+    + "\n\n"
+    + exit_codes("if something failed, is missing or was not found")
+    + " The commands' own help says more.",
 )
 @click.version_option(__version__, prog_name="scheduler")
 def cli() -> None:
     """Fire messages on Kafka at their time, exactly once."""
 
 
-for command in (run_command, topics, doctor, list_command, get, cancel, fire, pause, resume, history, audit, mini):
+for command in (
+    run_command,
+    topics,
+    doctor,
+    list_command,
+    get,
+    cancel,
+    fire,
+    pause,
+    resume,
+    history,
+    audit,
+    mini,
+    export_command,
+    import_command,
+):
     cli.add_command(command)
 
 

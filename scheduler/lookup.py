@@ -94,6 +94,33 @@ def log_of(
     return found, sorted(entries, key=lambda entry: (entry.partition, entry.offset))
 
 
+def endings_of(
+    settings: Settings, topic: str, clock: Clock, keys: Collection[bytes], progress: Progress | None = None
+) -> tuple[list[Stored], dict[bytes, int]]:
+    """The schedules in force under these keys, and when each key last ended (Unix ms).
+
+    Ends are known as far as compaction has left their tombstones.
+    """
+    ended: dict[bytes, int] = {}
+    found = in_force(
+        settings, topic, clock, wanted=keys.__contains__, progress=progress, engine_of=lambda _: _Obituary(ended)
+    )
+    return found, ended
+
+
+class _Obituary(PartitionEngine):
+    """An engine that notes when keys were ended."""
+
+    def __init__(self, ended: dict[bytes, int]) -> None:
+        super().__init__()
+        self._dates = ended
+
+    def hear(self, fact: Schedule | Cancel | Pause | Rejected) -> None:
+        super().hear(fact)
+        if isinstance(fact, Cancel):
+            self._dates[fact.key] = max(fact.timestamp_ms, self._dates.get(fact.key, fact.timestamp_ms))
+
+
 class _Chronicle(PartitionEngine):
     """An engine that keeps in words what it was told."""
 

@@ -105,6 +105,12 @@ class SchedulerMetrics(Observer):
         )
         for event in REBALANCES:
             self.rebalances.labels(event)
+        self.partitions = Gauge(
+            "scheduler_schedules_topic_partitions",
+            "Partitions that a schedules topic has, whoever owns them.",
+            ["topic"],
+            registry=registry,
+        )
         self.added = Gauge(
             "scheduler_schedules_topic_added_partitions",
             "Partitions that a schedules topic was given since this replica started; keys have moved.",
@@ -162,9 +168,10 @@ class SchedulerMetrics(Observer):
         """The group has given this replica partitions or taken some away."""
         self.rebalances.labels(event).inc()
 
-    def partitions_added(self, topic: str, count: int) -> None:
-        """A schedules topic has so many more partitions than at the start."""
-        self.added.labels(topic).set(count)
+    def partitions_seen(self, topic: str, count: int, added: int) -> None:
+        """A schedules topic has so many partitions, and so many more than at the start."""
+        self.partitions.labels(topic).set(count)
+        self.added.labels(topic).set(added)
 
 
 class PartitionCollector(Collector):

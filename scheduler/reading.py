@@ -14,7 +14,7 @@ from scheduler.broker.reader import read
 from scheduler.clock import Clock, SystemClock
 from scheduler.errors import InputError, NotFoundError
 from scheduler.history import Filter, HistoryEvent, read_event
-from scheduler.lookup import in_force, log_of
+from scheduler.lookup import endings_of, in_force, log_of
 from scheduler.records import LogEntry, Stored
 from scheduler.runtime.kafka import unavailable
 from scheduler.runtime.settings import Settings
@@ -79,6 +79,16 @@ class ScheduleReader:
         """
         return log_of(self._settings, topic, self._clock, keys, progress)
 
+    def endings(
+        self, keys: Collection[bytes], topic: str, *, progress: Progress | None = None
+    ) -> tuple[list[Stored], dict[bytes, int]]:
+        """The schedules in force under these keys, and when others of them ended, as far as the topic still tells.
+
+        Raises:
+            InputError: the topic does not exist.
+        """
+        return endings_of(self._settings, topic, self._clock, keys, progress)
+
     def history(
         self,
         wanted: Filter | None = None,
@@ -106,9 +116,16 @@ class ScheduleReader:
 
     def history_ends(self) -> dict[int, int]:
         """Where the history ends now, by partition: what is told of a change that follows stands there or later."""
-        topic = self._settings.history_topic
+        return self.ends(self._settings.history_topic)
+
+    def ends(self, topic: str) -> dict[int, int]:
+        """Where a topic ends now, by partition, open transactions included.
+
+        Raises:
+            InputError: there is none of that name.
+        """
+        cluster = Cluster(self._settings, self._client_id)
         try:
-            cluster = Cluster(self._settings, self._client_id)
             return {each: cluster.high_watermark(topic, each) for each in range(self._partitions(topic))}
         except KafkaException as error:
             raise unavailable(self._settings, error) from error

@@ -18,6 +18,8 @@ class Write:
     value: bytes | None
     headers: list[Header] = field(default_factory=list)
     partition: int | None = None
+    timestamp_ms: int | None = None
+    """Its Kafka timestamp; the moment of writing without it."""
 
 
 @dataclass(frozen=True, slots=True)

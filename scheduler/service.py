@@ -97,7 +97,7 @@ class Scheduler:
         targets = Cluster(settings, self._client_id, elsewhere=True) if self._elsewhere else self._cluster
         self._targets = Targets(self.policy, targets, self._clock)
         self._skew = SkewMeter(self._cluster, settings.history_topic, self._clock, self._metrics.skew.set)
-        self._watch = TopicWatch(self._cluster, settings.schedules_topics, self._clock, self._metrics.partitions_added)
+        self._watch = TopicWatch(self._cluster, settings.schedules_topics, self._clock, self._metrics.partitions_seen)
         self.kafka = Gateway(settings, self._cluster, self._client_id, self._clock)
         self.archive = Archive.of(settings, self._clock)
         self._consumer_conf = consumer_conf(settings, self._client_id, settings.group_id)

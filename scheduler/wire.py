@@ -374,6 +374,11 @@ def _lasting(schedule: Schedule) -> list[Header]:
     return [header for header in schedule.own_headers if header[0] not in _OF_ONE_VERSION]
 
 
+def lasting_headers(schedule: Schedule) -> list[Header]:
+    """What a record of the schedule carries but for its due time: the customer's headers, then its own."""
+    return [*schedule.headers, *_lasting(schedule)]
+
+
 def fired_headers(schedule: Schedule, said: tuple[Header, ...]) -> list[Header]:
     """Headers of the message at the target: the customer's, then what the scheduler says of it (`said_of`)."""
     return [*schedule.headers, *said]
@@ -442,8 +447,7 @@ def successor_headers(schedule: Schedule, due_ms: int, replaces: int) -> list[He
     The due time is absolute: the record's Kafka timestamp is a new one, a delay would move with it.
     """
     return [
-        *schedule.headers,
-        *_lasting(schedule),
+        *lasting_headers(schedule),
         (EPOCH, format_epoch(due_ms)),
         (REPLACES, b"%d" % replaces),
     ]

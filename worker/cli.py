@@ -52,6 +52,7 @@ EPILOG = "\n\n".join(
             "worker --cluster default-job-queue --handlers shop.jobs:jobs --slots 20",
             "worker dead list --since 1d",
         ),
+        cli.exit_codes("if it had to end by itself"),
     )
 )
 
@@ -146,6 +147,7 @@ def command(
     metrics = Metrics(registry, cluster)
     registered = None if handlers is None else load(handlers)
     worker = Worker(settings, options, clock=clock, metrics=metrics, registry=registered)
+    metrics.poll_age_seconds.set_function(worker.idle_seconds)
     try:
         if settings.metrics_address is not None:
             bound = serve(settings.metrics_address, registry, worker.idle_seconds)
@@ -162,7 +164,7 @@ def command(
     worker.run()
 
 
-@command.command(epilog=cli.examples("worker schema > job.schema.json"))
+@command.command(epilog=cli.examples("worker schema > job.schema.json") + "\n\nExit code: 0.")
 def schema() -> None:
     """Print the JSON Schema of the job message."""
     cli.echo_json(json_schema())

@@ -9,7 +9,7 @@ import click
 from scheduler.clock import rfc3339
 from scheduler.errors import ExitCode
 from scheduler.letters import Action, Wanted
-from scheduler.runtime.cli import CONTEXT, echo_json, echo_table, environment_help, examples
+from scheduler.runtime.cli import CONTEXT, echo_json, echo_json_line, echo_table, environment_help, examples, exit_codes
 from scheduler.runtime.option_types import Since
 from scheduler.runtime.settings import Settings
 from scheduler.settling import DeadLetters, chosen
@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     from scheduler.letters import Letter
 
 CLIENT_ID = "worker-dead"
-ENVIRONMENT = environment_help("bootstrap_servers", "dead_letter_topic", "schedules_topics", "configuration_file")
+ENVIRONMENT = "\n\n".join(
+    (
+        environment_help("bootstrap_servers", "dead_letter_topic", "schedules_topics", "configuration_file"),
+        exit_codes(),
+    )
+)
 
 
 def _filters(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -92,6 +97,7 @@ def _choosing(command: Callable[..., Any]) -> Callable[..., Any]:
     command = click.option(
         "--all", "everything", is_flag=True, help="All of them, of those that the filters let through."
     )(command)
+    command = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")(command)
     return click.argument("ids", metavar="[ID]...", nargs=-1)(_filters(command))
 
 
@@ -105,30 +111,37 @@ def _choosing(command: Callable[..., Any]) -> Callable[..., Any]:
     + ENVIRONMENT
 )
 @_choosing
-def redrive(*, ids: tuple[str, ...], job: str | None, cluster: str | None, since: int | None, everything: bool) -> int:
+def redrive(
+    *, ids: tuple[str, ...], job: str | None, cluster: str | None, since: int | None, everything: bool, as_json: bool
+) -> int:
     """Run letters again, once.
 
     A job goes to its cluster's retry topic, with all its attempts anew and the same run id; a message to the topic
     that it came from; an undeliverable schedule is scheduled again, due now, as <fire id>#redriven.
     """
-    return _settle(Action.REDRIVEN, Wanted(None, job, cluster, since), ids, everything=everything)
+    return _settle(Action.REDRIVEN, Wanted(None, job, cluster, since), ids, everything=everything, as_json=as_json)
 
 
 @dead.command(
     epilog=examples("worker dead discard 0-17", "worker dead discard --all --job poll") + "\n\n" + ENVIRONMENT
 )
 @_choosing
-def discard(*, ids: tuple[str, ...], job: str | None, cluster: str | None, since: int | None, everything: bool) -> int:
+def discard(
+    *, ids: tuple[str, ...], job: str | None, cluster: str | None, since: int | None, everything: bool, as_json: bool
+) -> int:
     """Put letters away: they stay on the topic, and are not listed any more."""
-    return _settle(Action.DISCARDED, Wanted(None, job, cluster, since), ids, everything=everything)
+    return _settle(Action.DISCARDED, Wanted(None, job, cluster, since), ids, everything=everything, as_json=as_json)
 
 
-def _settle(action: Action, wanted: Wanted, ids: tuple[str, ...], *, everything: bool) -> int:
+def _settle(action: Action, wanted: Wanted, ids: tuple[str, ...], *, everything: bool, as_json: bool) -> int:
     if not ids and wanted.name is None and not everything:
         raise click.UsageError("which ones? Give IDs, --job NAME or --all.")
     letters = DeadLetters(Settings.load(), client_id=CLIENT_ID).settle(action, wanted, frozenset(ids))
     for letter in letters:
-        click.echo(f"{letter.id} {letter.name}: {action}")
+        if as_json:
+            echo_json_line({"id": letter.id, "name": letter.name, "done": action.value})
+        else:
+            click.echo(f"{letter.id} {letter.name}: {action}")
     if not letters:
         click.echo("no dead letter fits", err=True)
     return ExitCode.OK

@@ -43,6 +43,9 @@ class Metrics:
             ["cluster"],
             registry=registry,
         ).labels(cluster)
+        self.poll_age_seconds = Gauge(
+            "worker_poll_age_seconds", "How long ago the poll loop last came round", ["cluster"], registry=registry
+        ).labels(cluster)
         self.retries = Counter(
             "worker_retries_total", "Failed attempts that were scheduled again", ["cluster"], registry=registry
         ).labels(cluster)

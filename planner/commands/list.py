@@ -12,7 +12,7 @@ from planner.listing import Kind, items
 from scheduler.client import SchedulerClient
 from scheduler.clock import rfc3339
 from scheduler.errors import ExitCode
-from scheduler.runtime.cli import echo_json, echo_table, environment_help, examples
+from scheduler.runtime.cli import echo_json, echo_table, environment_help, examples, exit_codes
 
 if TYPE_CHECKING:
     from planner.listing import Item
@@ -24,7 +24,9 @@ COLUMNS = ("source", "job", "id", "when", "zone", "target", "next", "")
     name="list",
     epilog=examples("planner list", "planner list --source billing", "planner list --json | jq -r '.[].source' | uniq")
     + "\n\n"
-    + environment_help("bootstrap_servers", "schedules_topics", "configuration_file"),
+    + environment_help("bootstrap_servers", "schedules_topics", "configuration_file")
+    + "\n\n"
+    + exit_codes(),
 )
 @click.option("--source", metavar="NAME", help="Only this source.")
 @json_option

@@ -19,7 +19,7 @@ from scheduler.client import SchedulerClient
 from scheduler.clock import SystemClock
 from scheduler.errors import ExitCode
 from scheduler.runtime import logs
-from scheduler.runtime.cli import environment_help, examples
+from scheduler.runtime.cli import environment_help, examples, exit_codes
 from scheduler.runtime.metrics import MetricsServer
 from scheduler.runtime.settings import Settings
 
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
         "log_level",
         "log_format",
     )
+    + "\n\n"
+    + exit_codes()
     + "\n\nAt METRICS_HTTP_ADDR there are /metrics, /readiness (503 until a good crontab was synced) and /liveness."
 )
 @crontab_argument

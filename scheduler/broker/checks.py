@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 
 from scheduler.errors import ConfigurationError
 from scheduler.runtime.logs import fields
@@ -54,7 +54,16 @@ def wait_for_topics(cluster: Cluster, settings: Settings, clock: Clock, stop: th
 
 
 def _check_kept(cluster: Cluster, topic: str) -> None:
-    config = cluster.config(topic)
+    try:
+        config = cluster.config(topic)
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            raise
+        log.warning(
+            "cannot look at the settings of a schedules topic: the right DescribeConfigs is missing",
+            extra=fields(topic=topic),
+        )
+        return
     policy = config.get("cleanup.policy", "compact")
     if "compact" not in policy:
         log.warning("schedules topic is not compacted: it will grow for ever", extra=fields(topic=topic))

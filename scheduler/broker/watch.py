@@ -32,7 +32,7 @@ class TopicWatch:
     """Looks after each rebalance and now and then; on a thread of its own."""
 
     def __init__(
-        self, cluster: Cluster, topics: Sequence[str], clock: Clock, report: Callable[[str, int], None]
+        self, cluster: Cluster, topics: Sequence[str], clock: Clock, report: Callable[[str, int, int], None]
     ) -> None:
         self._cluster = cluster
         self._topics = topics
@@ -64,7 +64,7 @@ class TopicWatch:
     def _compare(self, topic: str, partitions: int) -> None:
         at_start = self._at_start.setdefault(topic, partitions)
         added = partitions - at_start
-        self._report(topic, max(0, added))
+        self._report(topic, partitions, max(0, added))
         if added > self._added.get(topic, 0):
             self._added[topic] = added
             log.error(

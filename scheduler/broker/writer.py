@@ -52,6 +52,8 @@ def produce(producer: Producer, write: Write, delivered: Delivered | None = None
         KafkaException: it does not take the record.
     """
     more: dict[str, Any] = {} if write.partition is None else {"partition": write.partition}
+    if write.timestamp_ms is not None:
+        more["timestamp"] = write.timestamp_ms
     if delivered is not None:
         more["on_delivery"] = delivered
     while True:

@@ -13,7 +13,7 @@ from scheduler.commands.options import BROKER, progress
 from scheduler.commands.outcomes import answers_cancel, answers_fire, events
 from scheduler.errors import ExitCode
 from scheduler.reading import not_found, only
-from scheduler.runtime.cli import echo_json_line, environment_help, examples
+from scheduler.runtime.cli import echo_json_line, environment_help, examples, exit_codes
 from scheduler.runtime.option_types import Seconds
 from scheduler.runtime.settings import Settings
 from scheduler.schedule import Outcome
@@ -35,12 +35,20 @@ _timeout = click.option(
 )
 
 
-def _epilog(*lines: str, also: tuple[str, ...] = ()) -> str:
-    return examples(*lines) + "\n\n" + environment_help(*BROKER, *also)
+def _epilog(*lines: str, failed: str, also: tuple[str, ...] = ()) -> str:
+    return "\n\n".join((examples(*lines), environment_help(*BROKER, *also), exit_codes(failed)))
+
+
+_NOT_THERE = "if no such schedule is in force"
+_CROSSED = f"{_NOT_THERE}, or it changed or fired meanwhile"
 
 
 @click.command(
-    epilog=_epilog("scheduler cancel invoice-17", "scheduler cancel invoice-17 invoice-18 --wait --timeout 1m")
+    epilog=_epilog(
+        "scheduler cancel invoice-17",
+        "scheduler cancel invoice-17 invoice-18 --wait --timeout 1m",
+        failed=f"{_NOT_THERE}, or with --wait, it fired",
+    )
 )
 @click.argument("keys", nargs=-1, required=True, metavar="KEY...")
 @_topic
@@ -77,7 +85,13 @@ def cancel(
     return ExitCode.FAILED if missing or late else ExitCode.OK
 
 
-@click.command(epilog=_epilog("scheduler fire invoice-17", "scheduler fire nightly-report --wait"))
+@click.command(
+    epilog=_epilog(
+        "scheduler fire invoice-17",
+        "scheduler fire nightly-report --wait",
+        failed=f"{_CROSSED}, or with --wait, it did not fire",
+    )
+)
 @click.argument("key")
 @_topic
 @_partition
@@ -106,6 +120,7 @@ def fire(key: str, *, topic: str | None, partition: int | None, wait: bool, time
         "scheduler pause invoice-17",
         "scheduler pause --all",
         "scheduler pause --all --topic retries",
+        failed=_CROSSED,
         also=("group_id",),
     )
 )
@@ -119,7 +134,9 @@ def pause(key: str | None, *, everything: bool, topic: str | None, partition: in
     return _hold("pause", key, topic, partition, everything=everything, as_json=as_json)
 
 
-@click.command(epilog=_epilog("scheduler resume invoice-17", "scheduler resume --all", also=("group_id",)))
+@click.command(
+    epilog=_epilog("scheduler resume invoice-17", "scheduler resume --all", failed=_CROSSED, also=("group_id",))
+)
 @click.argument("key", required=False)
 @click.option("--all", "everything", is_flag=True, help="Take `pause --all` back; what was paused by its id stays so.")
 @_topic

@@ -14,7 +14,7 @@ from scheduler.doctor.rules import examine, unanswered
 from scheduler.doctor.survey import Survey
 from scheduler.errors import BrokerUnavailableError, ExitCode
 from scheduler.needs import needed_topics
-from scheduler.runtime.cli import echo_json, echo_table, environment_help, examples
+from scheduler.runtime.cli import echo_json, echo_table, environment_help, examples, exit_codes
 from scheduler.runtime.kafka import unavailable
 from scheduler.runtime.settings import Settings
 
@@ -34,7 +34,9 @@ from scheduler.runtime.settings import Settings
         "transaction_timeout",
         "partitions",
         "replication_factor",
-    ),
+    )
+    + "\n\n"
+    + exit_codes("if something failed"),
 )
 @click.option("--fix", is_flag=True, help="Create topics that are missing, and change nothing else.")
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
@@ -42,7 +44,7 @@ def doctor(*, fix: bool, as_json: bool) -> int:
     """Examine brokers, topics, rights, clocks and the schedules themselves; say what to change.
 
     Reads the schedules topics to their ends. Rights are those of the credentials it is run with: run it with those
-    of the scheduler. Exit code 1 if something failed.
+    of the scheduler.
     """
     settings = Settings.load()
     try:

@@ -12,7 +12,7 @@ from scheduler.commands.options import BROKER
 from scheduler.errors import ExitCode
 from scheduler.history import Filter, HistoryEvent
 from scheduler.reading import ScheduleReader
-from scheduler.runtime.cli import echo_json_line, echo_table, environment_help, examples
+from scheduler.runtime.cli import echo_json_line, echo_table, environment_help, examples, exit_codes
 from scheduler.runtime.lifecycle import StopSignals
 from scheduler.runtime.option_types import Since
 from scheduler.runtime.settings import Settings
@@ -27,6 +27,8 @@ from scheduler.schedule import Outcome
     )
     + "\n\n"
     + environment_help(*BROKER)
+    + "\n\n"
+    + exit_codes()
 )
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes.")
 @click.option("--key", help="Only the schedule with this id.")

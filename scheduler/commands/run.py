@@ -7,7 +7,7 @@ import click
 from scheduler.commands.options import BROKER
 from scheduler.errors import ExitCode
 from scheduler.runtime import logs
-from scheduler.runtime.cli import environment_help, examples
+from scheduler.runtime.cli import environment_help, examples, exit_codes
 from scheduler.runtime.lifecycle import StopSignals
 from scheduler.runtime.settings import Settings
 from scheduler.service import Scheduler
@@ -39,7 +39,9 @@ from scheduler.service import Scheduler
         "log_level",
         "log_format",
         "otel_traces_exporter",
-    ),
+    )
+    + "\n\n"
+    + exit_codes("if the replica had to end by itself"),
 )
 def run_command() -> int:
     """Run a replica until SIGTERM or Ctrl-C; run as many as there are partitions."""

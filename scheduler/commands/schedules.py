@@ -12,7 +12,7 @@ from scheduler.commands import shown
 from scheduler.commands.options import BROKER, progress
 from scheduler.errors import ExitCode, NotFoundError
 from scheduler.reading import ScheduleReader, not_found
-from scheduler.runtime.cli import echo_json_line, echo_table, environment_help, examples
+from scheduler.runtime.cli import echo_json_line, echo_table, environment_help, examples, exit_codes
 from scheduler.runtime.option_types import Until
 from scheduler.runtime.settings import Settings
 
@@ -32,7 +32,9 @@ def _order(stored: Stored) -> tuple[int, str, int, int]:
         "scheduler list --target cluster-a --json",
     )
     + "\n\n"
-    + environment_help(*BROKER),
+    + environment_help(*BROKER)
+    + "\n\n"
+    + exit_codes(),
 )
 @click.option("--prefix", default="", help="Only those whose id begins so.")
 @click.option("--target", help="Only schedules for this target topic.")
@@ -70,7 +72,11 @@ def list_command(
 
 
 @click.command(
-    epilog=examples("scheduler get invoice-17", "scheduler get invoice-17 --json") + "\n\n" + environment_help(*BROKER)
+    epilog=examples("scheduler get invoice-17", "scheduler get invoice-17 --json")
+    + "\n\n"
+    + environment_help(*BROKER)
+    + "\n\n"
+    + exit_codes("if no such schedule is in force")
 )
 @click.argument("key")
 @click.option("--topic", help="Look on this schedules topic only; on all of SCHEDULES_TOPICS without it.")

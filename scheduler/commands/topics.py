@@ -9,7 +9,7 @@ from scheduler.broker.cluster import Cluster
 from scheduler.commands.options import BROKER
 from scheduler.errors import ExitCode
 from scheduler.needs import needed_topics
-from scheduler.runtime.cli import echo_json, echo_table, environment_help, examples
+from scheduler.runtime.cli import echo_json, echo_table, environment_help, examples, exit_codes
 from scheduler.runtime.kafka import unavailable
 from scheduler.runtime.settings import Settings
 
@@ -18,12 +18,14 @@ from scheduler.runtime.settings import Settings
     short_help="Show the topics that an installation needs, or create them.",
     epilog=examples("scheduler topics", "scheduler topics --create", "PARTITIONS=32 scheduler topics --create")
     + "\n\n"
-    + environment_help(*BROKER, "dead_letter_topic", "results_topic", "clusters", "partitions", "replication_factor"),
+    + environment_help(*BROKER, "dead_letter_topic", "results_topic", "clusters", "partitions", "replication_factor")
+    + "\n\n"
+    + exit_codes("while a topic is missing"),
 )
 @click.option("--create", is_flag=True, help="Create those that are missing, with the settings they need.")
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
 def topics(*, create: bool, as_json: bool) -> int:
-    """Show the topics that an installation needs; exit code 1 while one is missing."""
+    """Show the topics that an installation needs."""
     settings = Settings.load()
     specs = needed_topics(settings)
     cluster = Cluster(settings, "scheduler-topics")

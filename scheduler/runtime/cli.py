@@ -63,6 +63,19 @@ def examples(*lines: str) -> str:
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
+def exit_codes(failed: str = "") -> str:
+    """The exit codes of a command, for the end of its help; `failed` says when it ends with 1."""
+    codes = (
+        "0",
+        *((f"{ExitCode.FAILED:d} {failed}",) if failed else ()),
+        f"{ExitCode.USAGE:d} for a wrong option",
+        f"{ExitCode.BAD_INPUT:d} for input that cannot be taken",
+        f"{ExitCode.UNAVAILABLE:d} if Kafka does not answer",
+        f"{ExitCode.CONFIGURATION:d} for a wrong setting",
+    )
+    return f"Exit code: {'; '.join(codes)}."
+
+
 def environment_help(*names: str) -> str:
     """The variables that a command reads, with their defaults, for the end of its help."""
     rows = []

@@ -4,6 +4,7 @@ import logging
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -24,6 +25,8 @@ KEYED = ("cancel", "fire", "get", "pause", "resume")
 
 def line_of(command):
     """The command with what it needs to get as far as its settings."""
+    if command == "import":
+        return (command, str(Path(__file__).with_name("one_schedule.jsonl")))
     return (command, "key") if command in KEYED else (command,)
 
 

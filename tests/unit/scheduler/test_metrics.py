@@ -51,7 +51,7 @@ def exposed(registry):
 
 
 def test_the_page_lists_every_metric_with_its_type_and_labels(registry, metrics):
-    metrics.partitions_added("schedules", 0)
+    metrics.partitions_seen("schedules", 4, 0)
     standing = Standing(State.RUNNING, 1, 0, 10_000, restore_seconds=0.5)
     registry.register(PartitionCollector(lambda: {("schedules", 3): standing}, lambda: {("schedules", 3): 0}))
     of_a_worker = CollectorRegistry()
