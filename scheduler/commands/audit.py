@@ -19,7 +19,7 @@ from scheduler.audit.verdict import EXPLAINED, Fault, Verdict
 from scheduler.clock import Deadline, SystemClock, rfc3339
 from scheduler.commands.options import BROKER, progress
 from scheduler.errors import ExitCode
-from scheduler.runtime.cli import echo_json, echo_table, environment_help, examples
+from scheduler.runtime.cli import echo_json, echo_table, environment_help, examples, exit_codes
 from scheduler.runtime.kafka import common_conf, target_conf
 from scheduler.runtime.lifecycle import StopSignals
 from scheduler.runtime.option_types import Seconds, Since
@@ -164,7 +164,11 @@ def _figures(verdict: Verdict, case: Case) -> list[tuple[str, str]]:
 
 @audit.command(
     short_help="Record what comes out, until Ctrl-C.",
-    epilog=examples("scheduler audit record --out recorded") + "\n\n" + environment_help(*VARIABLES),
+    epilog=examples("scheduler audit record --out recorded")
+    + "\n\n"
+    + environment_help(*VARIABLES)
+    + "\n\n"
+    + exit_codes(),
 )
 @click.option("--out", type=PATH, required=True, metavar="DIR", help="Where to write it; a recording there goes on.")
 @click.option("--target", "targets", multiple=True, help="A target topic, beside those that schedules name.")

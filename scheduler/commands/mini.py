@@ -14,7 +14,7 @@ from scheduler.instants import parse_instant
 from scheduler.mini.clock import VirtualClock
 from scheduler.mini.service import EVERYWHERE, Mini
 from scheduler.runtime import logs
-from scheduler.runtime.cli import echo_json_line, examples
+from scheduler.runtime.cli import echo_json_line, examples, exit_codes
 from scheduler.runtime.lifecycle import StopSignals
 from scheduler.runtime.settings import Address, check_topic, parse_address
 
@@ -73,7 +73,9 @@ class _Names(click.ParamType[tuple[str, ...]]):
         "scheduler mini --virtual-clock --now 2030-01-01T00:00:00Z --topics orders,invoices",
         """curl --json '{"advance": "1d"}' http://127.0.0.1:8000/clock    # tomorrow""",
         "scheduler mini --host 0.0.0.0 --advertise mini:9092 --api :8000   # in a container that is called mini",
-    ),
+    )
+    + "\n\n"
+    + exit_codes(),
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where Kafka clients are listened to.")
 @click.option(
