@@ -38,8 +38,8 @@ MAX_WAIT_SECONDS = 0.5
 MAX_BACKLOG = 50_000
 """Records read but not applied; the reader waits while there are more."""
 AHEAD_MS = 120_000
-"""The bodies of what is due within this time are in memory; of what is due later, if it is a plain one-shot, 130 to
-170 bytes are, whatever its payload."""
+"""The bodies of what is due within this time are in memory; of what is due later, if it is a plain one-shot, key,
+due time and offset are."""
 LOOK_SECONDS = 15.0
 """How often it is looked ahead."""
 BODIES_AT_ONCE = 20_000
