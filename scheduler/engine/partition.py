@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 
-_UNKNOWN = ""
-"""The target of a version whose record is gone."""
 SAME_INSTANT_MS = 1000
 """A record stamped less than this ahead of the clock was written just now, by a clock that is a little ahead."""
 
@@ -52,6 +50,8 @@ class _Open:
     """Of a hidden version that continues another: when an owner last wrote without knowing of it."""
     stated: Schedule | None = None
     """Of a hidden version that continues another: what its own record says."""
+    gone: bool = False
+    """Its record is no longer in the log: of the subject, the key and the due time are known."""
 
     def cancels(self, version: int, due_ms: int) -> bool:
         """Whether this is the cancel of that occurrence of a version that stood at or before the offset."""
@@ -180,9 +180,8 @@ class PartitionEngine:
         if key in self._open:
             self._drop_hidden(key)
         self.pending.put_far(key, due_ms, offset)
-        self._end = offset + 1
-        if self._mark is not None and self._end >= self._mark:
-            self._catch_up()
+        if self.state is not State.RUNNING:
+            self.reached_end(offset + 1)
 
     def _stated(self, schedule: Schedule) -> None:
         self.accepted += 1
@@ -386,13 +385,13 @@ class PartitionEngine:
         if key is not None:
             version = self.pending.remove(key)
             if isinstance(version, Far):
-                lost = _stub(key, version)
-                self._open[key].append(_Open(offset, offset, Outcome.UNDELIVERABLE, lost))
+                stub = _stub(key, version)
+                self._open[key].append(_Open(offset, offset, Outcome.UNDELIVERABLE, stub, gone=True))
             self._feed(key)
         for opened, facts in self._open.items():
             for fact in facts:
                 if isinstance(fact.subject, Far) and fact.subject.offset == offset:
-                    fact.subject = _stub(opened, fact.subject)
+                    fact.subject, fact.gone = _stub(opened, fact.subject), True
                     self._feed(opened)
 
     def _feed(self, key: bytes) -> None:
@@ -504,7 +503,7 @@ class PartitionEngine:
                 successor_due_ms,
                 writes_back=fact is facts[-1],
             )
-            if isinstance(subject, Schedule) and subject.target_topic == _UNKNOWN:
+            if fact.gone:
                 settlement.reason, settlement.detail = Reason.RECORD_GONE, "its record is no longer in the log"
                 settlement.told = Told.BARE
             yield settlement
@@ -626,7 +625,7 @@ class PartitionEngine:
 
 def _stub(key: bytes, far: Far) -> Schedule:
     """What is known of a version whose record is gone."""
-    return Schedule(key, b"", far.due_ms, _UNKNOWN, None, None, [], [], far.due_ms, far.offset)
+    return Schedule(key, b"", far.due_ms, "", None, None, [], [], far.due_ms, far.offset)
 
 
 def _due(schedule: Schedule, now_ms: int, oldest_ms: int) -> Settlement:

@@ -96,7 +96,7 @@ class Pending:
 
     def put_far(self, key: bytes, due_ms: int, offset: int) -> None:
         """The same without its body, which is to be supplied before it is due."""
-        self._put(key, due_ms << _OFFSET_BITS | offset)
+        self._put(key, pack(due_ms, offset))
 
     def _put(self, key: bytes, packed: int) -> None:
         old = self._packed.get(key)
@@ -194,14 +194,13 @@ class Pending:
         """Whose version in force stands there; a walk over all."""
         return next((key for key, packed in self._packed.items() if packed & _OFFSET_MASK == offset), None)
 
-    def supply(self, schedule: Schedule) -> bool:
-        """The body of a far version; tell whether that one is in force."""
+    def supply(self, schedule: Schedule) -> None:
+        """The body of a far version, if that one is still in force."""
         packed = place(schedule)
         if self._packed.get(schedule.key) != packed:
-            return False
+            return
         self._bodies[schedule.offset] = schedule
         if packed in self._starving:
             self._starving.discard(packed)
             if self._queue is not None:
                 self._queue.add(packed)
-        return True
