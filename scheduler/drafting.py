@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from scheduler import drafts, retry
+from scheduler import drafts, partitioners, retry
 from scheduler.broker.writer import produce
 from scheduler.engine.targets import TargetPolicy
 from scheduler.messages import received
-from scheduler.partitioner import partition_of
 from scheduler.reading import ScheduleReader
 from scheduler.records import Receipt, Stored, Write
 from scheduler.retry import RetryPolicy
@@ -146,4 +145,4 @@ class Drafting(ScheduleReader):
     def _placed(self, write: Write) -> Write:
         if write.partition is not None or write.key is None:
             return write
-        return replace(write, partition=partition_of(write.key, self._partitions(write.topic, COUNT_SECONDS)))
+        return replace(write, partition=partitioners.java(write.key, self._partitions(write.topic, COUNT_SECONDS)))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from scheduler.doctor import partitioners
+from scheduler import partitioners
 from scheduler.records import Write
 from scheduler.wire import lasting_headers
 

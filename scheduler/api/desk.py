@@ -12,6 +12,7 @@ from confluent_kafka import KafkaException
 from fastapi import Response
 from fastapi.responses import JSONResponse
 
+from scheduler import partitioners
 from scheduler.api import definitions, models, views
 from scheduler.api.fleet import V1, Fleet, nobody_answers
 from scheduler.api.ids import keys_shown_as
@@ -21,7 +22,6 @@ from scheduler.api.problems import ProblemError, Unanswered, unavailable
 from scheduler.api.views import Where
 from scheduler.clock import Deadline, rfc3339
 from scheduler.errors import SchedulerError
-from scheduler.partitioner import partition_of
 from scheduler.schedule import display, fire_id
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Desk:
         count = (await self._fleet.snapshot()).counts[topic]
         if not count:
             raise unavailable(f"the topic {topic} does not exist; create it with: scheduler topics --create")
-        return topic, partition_of(keys_shown_as(schedule_id)[0], count)
+        return topic, partitioners.java(keys_shown_as(schedule_id)[0], count)
 
     async def _at(self, asked: Asked, where: Where, act: Act) -> Response:
         """Act where the partition is this replica's; else let the one act that has it."""

@@ -6,8 +6,8 @@ from collections import defaultdict
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from scheduler import partitioners
 from scheduler.doctor.facts import RestoreFacts
-from scheduler.doctor.partitioners import java, librdkafka
 from scheduler.lookup import in_force
 from scheduler.schedule import display
 
@@ -42,13 +42,13 @@ def judge_keys(found: Sequence[Stored], *, partitions: int, seconds: float) -> R
         if first != stored.partition:
             several[key] |= {first, stored.partition}
     looked_at = list(islice(where.items(), LOOKED_AT))
-    astray = [(key, at) for key, at in looked_at if java(key, partitions) != at]
+    astray = [(key, at) for key, at in looked_at if partitioners.java(key, partitions) != at]
     return RestoreFacts(
         seconds=seconds,
         in_force=len(found),
         doubled=tuple((display(key), tuple(sorted(places))) for key, places in sorted(several.items())),
         looked_at=len(looked_at),
         astray=len(astray),
-        by_librdkafka=sum(librdkafka(key, partitions) == at for key, at in astray),
+        by_librdkafka=sum(partitioners.librdkafka(key, partitions) == at for key, at in astray),
         paused=tuple(sorted({stored.partition for stored in found if stored.partition_paused})),
     )

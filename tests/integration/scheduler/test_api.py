@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from scheduler import partitioners
 from scheduler.clock import rfc3339
 from scheduler.engine.life import State
-from scheduler.partitioner import partition_of
 from tests.support.replica_process import replica_process
 from tests.support.schedules import JAVA, SECONDS, clock, wait_until, wait_until_pending
 
@@ -105,7 +105,7 @@ def test_changes_through_any_replica_are_seen_at_once_through_the_other(install:
     installation = install(partitions=PARTITIONS)
     target = installation.target
     ids = [f"id {number}" for number in range(16)]
-    homes = {each: partition_of(each.encode(), PARTITIONS) for each in ids}
+    homes = {each: partitioners.java(each.encode(), PARTITIONS) for each in ids}
     assert set(homes.values()) == set(range(PARTITIONS))
     with two_replicas(installation) as (one, other):
         for each in ids:

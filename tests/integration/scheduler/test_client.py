@@ -22,9 +22,9 @@ from scheduler import (
     OvertakenError,
     SchedulerClient,
     Settings,
+    partitioners,
 )
 from scheduler.broker.cluster import Cluster
-from scheduler.doctor.partitioners import java, librdkafka
 from scheduler.needs import needed_topics
 from tests.support.records import Put
 from tests.support.schedules import JAVA, clock, wait_until_pending
@@ -109,7 +109,7 @@ def test_a_change_goes_to_the_partition_where_the_schedule_stands(install: Calla
     installation = install(partitions=4)
     due_ms = clock.now_ms() + HOUR_MS
     keys = [b"key-%d" % number for number in range(40)]
-    keys = [key for key in keys if librdkafka(key, 4) != java(key, 4)][:3]
+    keys = [key for key in keys if partitioners.librdkafka(key, 4) != partitioners.java(key, 4)][:3]
     written = installation.write(
         *(installation.schedule(key, due_ms=due_ms) for key in keys), partitioner="consistent_random"
     )
@@ -132,7 +132,7 @@ def test_the_library_hashes_keys_as_java_does(install: Callable[..., Installatio
     """What the doctor compares with is what the client's own partitioner does."""
     installation = install(partitions=7)
     keys = [b"k" * (number % 9 + 1) + b"%d" % number for number in range(100)]
-    for partitioner, hashed in ((JAVA, java), ("consistent_random", librdkafka)):
+    for partitioner, hashed in ((JAVA, partitioners.java), ("consistent_random", partitioners.librdkafka)):
         written = installation.write(
             *(installation.schedule(key, due_ms=clock.now_ms() + HOUR_MS) for key in keys), partitioner=partitioner
         )

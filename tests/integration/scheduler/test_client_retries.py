@@ -21,9 +21,9 @@ from scheduler import (
     is_retried_message,
     is_scheduler_message,
     original_timestamp_ms,
+    partitioners,
     retry_attempts,
 )
-from scheduler.doctor.partitioners import java, librdkafka
 from tests.support.raw_produce import produce_raw
 from tests.support.records import Put, Record
 from tests.support.schedules import SECONDS, clock, wait_until_pending
@@ -143,7 +143,7 @@ def test_a_schedule_in_the_callers_transaction_that_is_aborted_never_fires(
     """Its producer partitions in its own way; a schedule stands where the client's others would replace it."""
     installation = install(partitions=4)
     keys = [f"key-{number}" for number in range(40)]
-    keys = [key for key in keys if librdkafka(key.encode(), 4) != java(key.encode(), 4)][:3]
+    keys = [key for key in keys if partitioners.librdkafka(key.encode(), 4) != partitioners.java(key.encode(), 4)][:3]
     producer = Producer({"bootstrap.servers": installation.broker, "transactional.id": installation.group_id})
     producer.init_transactions(SECONDS)
     with SchedulerClient(installation.settings()) as client, installation.replica() as replica:
@@ -162,7 +162,7 @@ def test_a_schedule_in_the_callers_transaction_that_is_aborted_never_fires(
         wait_until_pending(replica, 0)
 
         assert [record.value for record in fired] == [b"committed"] * 3
-        assert [receipt.partition for receipt in receipts] == [java(key.encode(), 4) for key in keys]
+        assert [receipt.partition for receipt in receipts] == [partitioners.java(key.encode(), 4) for key in keys]
     assert len(installation.read(installation.target)) == 3
 
 

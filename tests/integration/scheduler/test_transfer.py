@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from click.testing import CliRunner
 
+from scheduler import partitioners
 from scheduler.cli import cli
 from scheduler.commands import transfer
 from scheduler.errors import ExitCode, SchedulerError
-from scheduler.partitioner import partition_of
 from tests.support.schedules import JAVA, clock
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def test_what_was_in_force_is_in_force_again_to_the_byte(here: Installation, the
         here.schedule(b"tombstone", due_ms=FAR_MS, target_tombstone="true"),
         here.schedule(b"cron", cron="30 2 * * mon-fri", timezone="Europe/Riga", shift="90s", misfire="all"),
         here.schedule(b"waits", due_ms=FAR_MS, paused="true"),
-        here.schedule(b"elsewhere", due_ms=FAR_MS, partition=(partition_of(b"elsewhere", 3) + 1) % 3),
+        here.schedule(b"elsewhere", due_ms=FAR_MS, partition=(partitioners.java(b"elsewhere", 3) + 1) % 3),
         here.schedule(b"replaced", b"old", due_ms=FAR_MS),
         here.schedule(b"replaced", b"new", due_ms=FAR_MS + 1),
         here.schedule(b"cancelled", due_ms=FAR_MS),
@@ -151,7 +151,7 @@ def test_with_another_number_of_partitions_the_hash_decides(
 
     assert (done.code, done.err) == (0, "")
     places = {record.key: record.partition for record in there.read(there.schedules)}
-    assert places == {key: partition_of(key, 5) for key in keys}
+    assert places == {key: partitioners.java(key, 5) for key in keys}
 
 
 def test_what_comes_back_fires_as_it_would_have(here: Installation, there: Installation, file: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scheduler.partitioner import partition_of
+from scheduler import partitioners
 from tests.support.fleet import Brokers, Network, Replica
 
 PLACES = [("schedules", 0), ("schedules", 1), ("retries", 0), ("retries", 1)]
@@ -105,7 +105,7 @@ def test_what_changes_between_two_pages_does_not_shift_the_rest():
 
 def test_keys_go_where_java_has_them_go():
     """Known answers of Kafka's own murmur2; `tests/integration` has them from the client."""
-    assert [partition_of(key, 1000) for key in (b"21", b"foobar", b"a-little-bit-long-string", b"")] == [
+    assert [partitioners.java(key, 1000) for key in (b"21", b"foobar", b"a-little-bit-long-string", b"")] == [
         (-973932308 & 0x7FFFFFFF) % 1000,
         (-790332482 & 0x7FFFFFFF) % 1000,
         (-985981536 & 0x7FFFFFFF) % 1000,

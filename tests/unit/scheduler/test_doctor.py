@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from scheduler import partitioners
 from scheduler.doctor.facts import (
     Facts,
     Forbidden,
@@ -19,7 +20,6 @@ from scheduler.doctor.facts import (
 )
 from scheduler.doctor.findings import Finding, Status, commands, failed
 from scheduler.doctor.logs import Stamp, skew
-from scheduler.doctor.partitioners import java
 from scheduler.doctor.restore import judge_keys
 from scheduler.doctor.rules import examine
 from scheduler.needs import needed_topics
@@ -358,7 +358,7 @@ def test_the_clock_is_bounded_by_what_was_seen_when(stamps, bounds):
     ],
 )
 def test_keys_are_hashed_as_java_does(key, hashed):
-    assert java(key, 2**31) == hashed & 0x7FFFFFFF
+    assert partitioners.java(key, 2**31) == hashed & 0x7FFFFFFF
 
 
 def test_keys_in_several_partitions_and_keys_of_other_clients_are_counted():
@@ -366,10 +366,10 @@ def test_keys_in_several_partitions_and_keys_of_other_clients_are_counted():
         return Stored("schedules", partition, Schedule(key, b"", 0, "t", None, None, [], [], 0))
 
     keys = [b"key-%d" % number for number in range(50)]
-    right = [at(key, java(key, 4)) for key in keys]
+    right = [at(key, partitioners.java(key, 4)) for key in keys]
     assert judge_keys(right, partitions=4, seconds=1.0) == RestoreFacts(1.0, 50, looked_at=50)
     # as if the topic had two partitions when they were written
-    old = [at(key, java(key, 2)) for key in keys]
+    old = [at(key, partitioners.java(key, 2)) for key in keys]
     found = judge_keys([*old, right[0], at(keys[0], 3)], partitions=4, seconds=1.0)
-    assert found.astray == sum(java(key, 2) != java(key, 4) for key in keys) > 10
+    assert found.astray == sum(partitioners.java(key, 2) != partitioners.java(key, 4) for key in keys) > 10
     assert [key for key, _ in found.doubled] == ["key-0"]

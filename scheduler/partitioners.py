@@ -1,4 +1,4 @@
-"""Where clients put a key: Java's hash, and the default of librdkafka's clients. Pure."""
+"""Where clients put a key: Java's hash, which every client of the product uses, and librdkafka's default. Pure."""
 
 from __future__ import annotations
 
