@@ -12,6 +12,7 @@ from scheduler.audit.client import REQUEST_SECONDS, make_consumer, partitions_of
 from scheduler.audit.judge import Hanging
 from scheduler.clock import Deadline
 from scheduler.errors import BrokerUnavailableError
+from scheduler.runtime.offsets import told
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -166,7 +167,7 @@ class Gathering:
             return {}
         answers = self._admin.list_offsets(asked, isolation_level=isolation, request_timeout=REQUEST_SECONDS)
         return {
-            (place.topic, place.partition): answer.result(REQUEST_SECONDS).offset for place, answer in answers.items()
+            (place.topic, place.partition): told(answer.result(REQUEST_SECONDS)) for place, answer in answers.items()
         }
 
     def starts(self) -> Offsets:

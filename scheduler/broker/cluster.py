@@ -10,6 +10,7 @@ from confluent_kafka.admin import AclOperation, AdminClient, ConfigResource, New
 
 from scheduler.runtime.coordinator import LONGEST_SECONDS, CoordinatorClient
 from scheduler.runtime.kafka import common_conf, courier_conf
+from scheduler.runtime.offsets import told
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,7 +31,14 @@ OWNER_SECONDS = 3.0
 """For the group's coordinator to say who owns a partition, while what is due there waits."""
 
 _UNANSWERED = {KafkaError._TIMED_OUT, KafkaError._TRANSPORT}  # noqa: SLF001 - librdkafka's public codes
-_NO_LEADER = {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE}
+_NO_LEADER = {
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.OFFSET_NOT_AVAILABLE,
+    KafkaError._NOENT,  # noqa: SLF001 - librdkafka's public code, for a leader to which it has no connection
+}
+_OUTDATED = {KafkaError.FENCED_LEADER_EPOCH, KafkaError.UNKNOWN_LEADER_EPOCH}
+"""What is left of a client's knowledge after an election; it asks by it until it happens to read metadata again."""
 
 
 class Member(NamedTuple):
@@ -60,7 +68,8 @@ class Cluster:
         """What was answered to a question, out of the answers to all.
 
         A client that gets no answer is replaced. Where it has lost all its connections, or the cluster a broker, it may
-        go on to wait for one that it has forgotten how to reach, for ever and at each question.
+        go on to wait for one that it has forgotten how to reach, for ever and at each question. So is one that takes
+        the leader for another than it is: it was seen to do so for minutes.
         """
         try:
             return answers[asked].result(REQUEST_SECONDS)
@@ -68,7 +77,7 @@ class Cluster:
             error = KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001 - librdkafka's public code
         except KafkaException as failure:
             error = failure.args[0]
-        if error.code() in _UNANSWERED:
+        if error.code() in _UNANSWERED | _OUTDATED:
             self._admin = AdminClient(self._conf)
         raise KafkaException(error)
 
@@ -158,9 +167,10 @@ class Cluster:
                 return self._high_watermark(place)
             except KafkaException as error:
                 # a topic that was just made, or whose leader is moving, has one in a moment
-                if error.args[0].code() not in _NO_LEADER:
+                if error.args[0].code() not in _NO_LEADER | _OUTDATED:
                     raise
             self._admin.poll(ELECTION_SECONDS)
+        self._admin = AdminClient(self._conf)
         return self._high_watermark(place)
 
     def _high_watermark(self, place: TopicPartition) -> int:
@@ -169,7 +179,7 @@ class Cluster:
             isolation_level=IsolationLevel.READ_UNCOMMITTED,
             request_timeout=REQUEST_SECONDS,
         )
-        return int(self._result(answers, place).offset)
+        return told(self._result(answers, place))
 
     def newest_stamp_ms(self, topic: str) -> int:
         """The newest timestamp of the topic, in Unix ms; -1 where it is empty."""

@@ -16,6 +16,7 @@ from scheduler.doctor.facts import OpenTransaction, SkewFacts, TopicFacts, Unkno
 from scheduler.doctor.restore import restore
 from scheduler.errors import BrokerUnavailableError
 from scheduler.runtime.kafka import consumer_conf
+from scheduler.runtime.offsets import told
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -131,7 +132,7 @@ class Logs:
 
         def ask() -> Places:
             answers = self._admin.list_offsets(asked, isolation_level=isolation, request_timeout=REQUEST_SECONDS)
-            return {(place.topic, place.partition): result(answer).offset for place, answer in answers.items()}
+            return {(place.topic, place.partition): told(result(answer)) for place, answer in answers.items()}
 
         return patiently(self._clock, ask)
 

@@ -317,7 +317,13 @@ class PartitionEngine:
         self._catch_up()
 
     def fenced(self, high_watermark: int) -> None:
-        """No other owner can write any more; all that one has written stands below `high_watermark`."""
+        """No other owner can write any more; all that one has written stands below `high_watermark`.
+
+        Raises:
+            ValueError: it is no offset; what stands below it would be nothing.
+        """
+        if high_watermark < 0:
+            raise ValueError(f"{high_watermark} is no high watermark")
         self._mark = high_watermark
         self._catch_up()
 

@@ -93,3 +93,10 @@ def test_a_record_without_readable_headers_ends_a_restore_as_well():
     engine.unreadable(KEY, b"x", timestamp_ms=NOW_MS, offset=0)
 
     assert engine.state is State.RUNNING
+
+
+def test_a_partition_is_not_restored_up_to_what_is_no_offset():
+    engine = PartitionEngine()
+    with pytest.raises(ValueError, match="-1001 is no high watermark"):
+        engine.fenced(-1001)
+    assert engine.state is State.RESTORING

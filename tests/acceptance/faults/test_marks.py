@@ -1,0 +1,40 @@
+"""The end of a partition, up to which a new owner restores: told by its leader or not at all, whatever breaks."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import pytest
+from confluent_kafka import KafkaException
+
+from dev.proxy import Api
+from scheduler.broker.cluster import Cluster
+from tests.support.schedules import SECONDS, wait_until
+
+if TYPE_CHECKING:
+    from tests.support.scene import Scene
+
+ASKS = "asks"
+
+
+@pytest.mark.parametrize("to_broker", [True, False], ids=["question", "answer"])
+def test_an_end_is_never_told_too_low(scene: Scene, *, to_broker: bool) -> None:
+    """The client's own answer to a question whose connection breaks is -1001, and no error."""
+    installation, network = scene.installation, scene.network
+    scene.write(*(scene.put(b"%d" % number) for number in range(5)))
+    cluster = Cluster(installation.settings(), ASKS)
+    assert cluster.high_watermark(installation.schedules, 0) == 5
+
+    with ThreadPoolExecutor(1) as asking:
+        for _ in range(3):
+            asked = network.heard(Api.LIST_OFFSETS, ASKS)
+            network.hold(client=ASKS, apis=(Api.LIST_OFFSETS,), to_broker=to_broker, to_client=not to_broker)
+            told = asking.submit(cluster.high_watermark, installation.schedules, 0)
+            wait_until(lambda asked=asked: network.heard(Api.LIST_OFFSETS, ASKS) > asked, "it is asked")
+            network.cut(client=ASKS)
+            network.release()
+            with suppress(KafkaException):
+                assert told.result(SECONDS) == 5
+    assert cluster.high_watermark(installation.schedules, 0) == 5
