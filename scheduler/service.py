@@ -32,6 +32,7 @@ from scheduler.clock import Clock, SystemClock
 from scheduler.engine.settlement import Place
 from scheduler.engine.targets import TargetPolicy
 from scheduler.metrics import PartitionCollector, SchedulerMetrics
+from scheduler.runtime.descriptors import Descriptors
 from scheduler.runtime.kafka import check_target, consumer_conf, courier_conf, transactional_conf
 from scheduler.runtime.logs import fields
 from scheduler.runtime.metrics import MetricsServer
@@ -220,6 +221,7 @@ class Scheduler:
                 (self._watch.run, "watch"),
                 (self._targets.watch, "targets"),
                 (self._watchdog.run, "watchdog"),
+                (Descriptors(self._clock).run, "descriptors"),
             )
             for watch, name in watches:
                 threading.Thread(target=watch, args=(self._stop,), name=name, daemon=True).start()

@@ -6,7 +6,7 @@ import click
 
 from scheduler.commands.options import BROKER
 from scheduler.errors import ExitCode
-from scheduler.runtime import logs
+from scheduler.runtime import descriptors, logs
 from scheduler.runtime.cli import environment_help, examples, exit_codes
 from scheduler.runtime.lifecycle import StopSignals
 from scheduler.runtime.settings import Settings
@@ -47,6 +47,7 @@ def run_command() -> int:
     """Run a replica until SIGTERM or Ctrl-C; run as many as there are partitions."""
     settings = Settings.load()
     logs.configure(settings.log_level, settings.log_format)
+    descriptors.raise_limit()
     signals = StopSignals()
     replica = Scheduler(settings)
     try:

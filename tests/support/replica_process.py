@@ -58,6 +58,16 @@ class ReplicaProcess:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
     def _read(self) -> None:
         assert self._process.stderr is not None
         for line in self._process.stderr:
