@@ -32,7 +32,7 @@ CMD ["scheduler", "--help"]
 FROM commands AS mini
 EXPOSE 9092
 HEALTHCHECK --interval=5s --start-period=30s \
-  CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/readiness', timeout=3)"]
+  CMD ["python", "-IS", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/readiness', timeout=3)"]
 CMD ["scheduler", "mini", "--host", "0.0.0.0", "--api", "0.0.0.0:8000"]
 
 # The last one is what is built where no target is named.
