@@ -14,8 +14,6 @@ from scheduler.errors import BrokerUnavailableError, InputError
 from scheduler.settling import NoLetterError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from scheduler.api.replica import Replica
     from scheduler.archive.archive import Archive
     from scheduler.archive.store import Row
@@ -49,13 +47,7 @@ class Past:
             await asyncio.sleep(TICK_SECONDS)
 
     async def page(
-        self,
-        kind: Kind,
-        query: models.PageQuery,
-        equal: dict[str, Any],
-        *,
-        columns: Sequence[str],
-        prefix: str | None = None,
+        self, kind: Kind, query: models.PageQuery, equal: dict[str, Any], *, prefix: str | None = None
     ) -> tuple[list[Row], dict[str, Any]]:
         """Rows, newest first, and what goes with every page."""
         await self.look(kind)
@@ -71,7 +63,7 @@ class Past:
         )
         if kind is Kind.LETTER and "settled" not in equal:
             wanted.equal["settled"] = None
-        rows = await asyncio.to_thread(self._archive.rows, kind, wanted, columns)
+        rows = await asyncio.to_thread(self._archive.store.rows, kind, wanted, brief=True)
         more = len(rows) > query.limit
         del rows[query.limit :]
         cursor = f"{rows[-1]['at_ms']}-{rows[-1]['seq']}" if more else None
@@ -84,7 +76,7 @@ class Past:
             ProblemError: it is not kept.
         """
         await self.look(kind)
-        rows = await asyncio.to_thread(self._archive.rows, kind, Wanted({"place": place}, limit=1))
+        rows = await asyncio.to_thread(self._archive.store.rows, kind, Wanted({"place": place}, limit=1))
         if not rows:
             known = self.known(kind)
             since = f"from {known.since} on" if known.since else "nothing yet"

@@ -20,22 +20,6 @@ from scheduler.clock import rfc3339
 from scheduler.errors import SchedulerError
 from scheduler.letters import Action
 
-_EVENT = (
-    "at_ms",
-    "place",
-    "schedule_id",
-    "outcome",
-    "due_ms",
-    "lateness_ms",
-    "target",
-    "fire_id",
-    "reason",
-    "detail",
-    "payload_bytes",
-)
-_RUN = ("at_ms", "place", "run_id", "job_id", "job", "cluster", "outcome", "told")
-_LETTER = ("at_ms", "place", "told", "settled", "settled_at_ms")
-
 
 def routes(replica: Replica, counter: Desk, router: APIRouter) -> None:
     """Add what is known of the past to the routes of `/api/v1`."""
@@ -66,7 +50,7 @@ def _history(router: APIRouter, past: Past) -> None:
     async def history(query: Annotated[models.EventQuery, Query()]) -> models.Events:
         """What became of schedules, the newest first."""
         equal = {"schedule_id": query.id, "target": query.target, "outcome": query.outcome}
-        rows, rest = await past.page(Kind.EVENT, query, equal, columns=_EVENT, prefix=query.prefix)
+        rows, rest = await past.page(Kind.EVENT, query, equal, prefix=query.prefix)
         return models.Events(events=[models.Event(**past_rows.event(row)) for row in rows], **rest)
 
     @router.get("/history/{place:place}", tags=["the past"], responses=LOOKING | MISSING)
@@ -90,7 +74,7 @@ def _runs(router: APIRouter, past: Past) -> None:
     async def runs(query: Annotated[models.RunQuery, Query()]) -> models.Runs:
         """Attempts of jobs, the newest first."""
         equal = {"job_id": query.id, "run_id": query.run_id, "cluster": query.cluster, "outcome": query.outcome}
-        rows, rest = await past.page(Kind.RUN, query, equal, columns=_RUN)
+        rows, rest = await past.page(Kind.RUN, query, equal)
         return models.Runs(runs=list(map(past_rows.run, rows)), **rest)
 
     @router.get("/runs/{place:place}", tags=["the past"], responses=LOOKING | MISSING)
@@ -106,7 +90,7 @@ def _letters(router: APIRouter, past: Past) -> None:
         equal: dict[str, Any] = {"kind": query.kind, "name": query.name, "cluster": query.cluster}
         if query.settled:
             equal["settled"] = [action.value for action in Action]
-        rows, rest = await past.page(Kind.LETTER, query, equal, columns=_LETTER)
+        rows, rest = await past.page(Kind.LETTER, query, equal)
         waiting = await asyncio.to_thread(past.open_letters)
         return models.Letters(letters=[models.Letter(**past_rows.letter(row)) for row in rows], open=waiting, **rest)
 

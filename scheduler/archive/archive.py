@@ -9,9 +9,6 @@ from scheduler.archive.store import Kind, Store
 from scheduler.archive.tail import Tail
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from scheduler.archive.store import Row, Wanted
     from scheduler.archive.tail import Reading
     from scheduler.clock import Clock
     from scheduler.runtime.settings import Settings
@@ -54,10 +51,6 @@ class Archive:
         """Somebody looks; tell whether all of that kind is read that was there when this began."""
         self._source.look()
         return self._source.reading(kind).caught_up
-
-    def rows(self, kind: Kind, wanted: Wanted, columns: Sequence[str] | None = None) -> list[Row]:
-        """Rows of a kind, newest first."""
-        return self.store.rows(kind, wanted, columns)
 
     def extent(self, kind: Kind) -> Extent:
         """How far back it reaches."""

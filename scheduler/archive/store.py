@@ -46,6 +46,13 @@ COLUMNS = {
     Kind.RUN: ["at_ms", "place", "run_id", "job_id", "job", "cluster", "outcome", "told", "output", "output_bytes"],
     Kind.LETTER: ["at_ms", "place", "kind", "name", "cluster", "told"],
 }
+LATER = {Kind.LETTER: ["settled", "settled_at_ms"]}
+"""Columns that are filled in afterwards."""
+BRIEF = {
+    kind: [each for each in ("seq", *columns, *LATER.get(kind, ())) if each not in ("headers", "payload", "output")]
+    for kind, columns in COLUMNS.items()
+}
+"""What a list shows: all but what may be long."""
 MOST = {Kind.EVENT: 100_000, Kind.RUN: 50_000, Kind.LETTER: 20_000}
 """Rows of each kind, whatever room there is."""
 _INDEXES = (
@@ -119,8 +126,8 @@ class Store:
         base.row_factory = sqlite3.Row
         base.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         for kind, columns in COLUMNS.items():
-            more = ", settled, settled_at_ms" if kind is Kind.LETTER else ""
-            base.execute(f"CREATE TABLE {kind}(seq INTEGER PRIMARY KEY, {', '.join(columns)}{more})")
+            named = ", ".join((*columns, *LATER.get(kind, ())))
+            base.execute(f"CREATE TABLE {kind}(seq INTEGER PRIMARY KEY, {named})")
         for index in _INDEXES:
             base.execute(index)
         self._counts = dict.fromkeys(Kind, 0)
@@ -184,10 +191,10 @@ class Store:
 
     # -- out -----------------------------------------------------------------------------------------
 
-    def rows(self, kind: Kind, wanted: Wanted, columns: Sequence[str] | None = None) -> list[Row]:
-        """Rows of a kind, newest first, each with its number `seq`."""
+    def rows(self, kind: Kind, wanted: Wanted, *, brief: bool = False) -> list[Row]:
+        """Rows of a kind, newest first, each with its number `seq`; whole, or as a list shows them."""
         where, given = wanted.where()
-        named = "*" if columns is None else ", ".join(("seq", *columns))
+        named = ", ".join(BRIEF[kind]) if brief else "*"
         query = f"SELECT {named} FROM {kind} {where} ORDER BY at_ms DESC, seq DESC LIMIT ?"  # noqa: S608
         with self._lock:
             return [dict(row) for row in self._base.execute(query, [*given, wanted.limit])]
