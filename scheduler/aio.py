@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
 from scheduler.client import SchedulerClient
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-    from datetime import datetime, timedelta
+    from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+    from datetime import datetime
     from types import TracebackType
     from typing import Unpack
 
@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from scheduler.drafts import NewSchedule
     from scheduler.history import Filter, HistoryEvent
     from scheduler.records import Receipt, Stored, Write
-    from scheduler.retry import RetryPolicy
+    from scheduler.retry import NewRetry, RetryPolicy
     from scheduler.runtime.settings import Settings
-    from scheduler.schedule import Header
 
 _Given = ParamSpec("_Given")
 _Result = TypeVar("_Result")
@@ -89,23 +88,11 @@ class AsyncSchedulerClient:
         message: Message,
         policy: RetryPolicy | None = None,
         *,
-        delay: str | timedelta | None = None,
-        key: str | bytes | None = None,
-        target_topic: str | None = None,
-        headers: Mapping[str, str | bytes] | Sequence[Header] = (),
         topic: str | None = None,
+        **how: Unpack[NewRetry],
     ) -> Receipt:
         """Let a message that could not be handled come back later."""
-        return await self._call(
-            self._client.schedule_retry,
-            message,
-            policy,
-            delay=delay,
-            key=key,
-            target_topic=target_topic,
-            headers=headers,
-            topic=topic,
-        )
+        return await self._call(self._client.schedule_retry, message, policy, topic=topic, **how)
 
     async def cancel(self, which: str | bytes | Stored | Receipt, *, topic: str | None = None) -> Receipt:
         """End a schedule."""

@@ -14,14 +14,12 @@ from scheduler.records import Receipt, Stored, Write
 from scheduler.retry import RetryPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import timedelta
     from typing import Unpack
 
     from confluent_kafka import Message, Producer
 
     from scheduler.drafts import NewSchedule
-    from scheduler.schedule import Header
+    from scheduler.retry import NewRetry
 
 COUNT_SECONDS = 30.0
 """How old the number of partitions may be that a key is placed by; the Kafka client's own is as old."""
@@ -51,11 +49,8 @@ class Drafting(ScheduleReader):
         message: Message,
         policy: RetryPolicy | None = None,
         *,
-        delay: str | timedelta | None = None,
-        key: str | bytes | None = None,
-        target_topic: str | None = None,
-        headers: Mapping[str, str | bytes] | Sequence[Header] = (),
         topic: str | None = None,
+        **how: Unpack[NewRetry],
     ) -> Write:
         """The record that `SchedulerClient.schedule_retry` would write, with the partition it belongs to.
 
@@ -63,9 +58,7 @@ class Drafting(ScheduleReader):
             RetriesExhaustedError: the message has had all its attempts.
             InputError: its headers cannot be read, or it may not be fired to that target.
         """
-        return self._placed(
-            self._retry(message, policy, topic, delay=delay, key=key, target_topic=target_topic, headers=headers)
-        )
+        return self._placed(self._retry(message, policy, topic, **how))
 
     def draft_cancel(self, which: str | bytes | Stored | Receipt, *, topic: str | None = None) -> Write:
         """The record that `SchedulerClient.cancel` would write.
@@ -117,11 +110,7 @@ class Drafting(ScheduleReader):
         message: Message,
         policy: RetryPolicy | None,
         topic: str | None,
-        *,
-        delay: str | timedelta | None,
-        key: str | bytes | None,
-        target_topic: str | None,
-        headers: Mapping[str, str | bytes] | Sequence[Header],
+        **how: Unpack[NewRetry],
     ) -> Write:
         return retry.schedule_of(
             received(message),
@@ -129,10 +118,7 @@ class Drafting(ScheduleReader):
             self._clock.now_ms(),
             self._targets(),
             policy or RetryPolicy(),
-            delay=delay,
-            key=key,
-            target_topic=target_topic,
-            headers=headers,
+            **how,
         )
 
     def _targets(self) -> TargetPolicy:

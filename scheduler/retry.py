@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from scheduler import drafts, wire
 from scheduler.backoff import grown, jitter_of
@@ -30,6 +30,15 @@ ORIGINAL_TIMESTAMP = "retry-original-timestamp"
 _LONGEST = timedelta(milliseconds=MAX_DURATION_MS)
 _COUNT = re.compile(rb"[0-9]{1,9}")
 _SECONDS = re.compile(rb"[0-9]{1,12}")
+
+
+class NewRetry(TypedDict, total=False):
+    """What may be said of a retry; `SchedulerClient.schedule_retry` says what each means."""
+
+    delay: str | timedelta | None
+    key: str | bytes | None
+    target_topic: str | None
+    headers: Mapping[str, str | bytes] | Sequence[Header]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
