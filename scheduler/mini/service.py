@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from scheduler.broker.cluster import Cluster
 from scheduler.broker.embedded import EmbeddedBroker
@@ -20,7 +20,6 @@ from scheduler.service import Scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
 
     from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
@@ -170,16 +169,3 @@ class Mini:
         if self._front is not None:
             self._front.close()
         self._broker.close()
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
