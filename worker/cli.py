@@ -154,7 +154,8 @@ def command(
             log.info("metrics served", extra=fields(address=bound))
     except OSError as error:
         worker.close()
-        raise ConfigurationError(f"METRICS_HTTP_ADDR: {metrics_addr} cannot be listened on: {error}") from None
+        why = f"cannot listen on {metrics_addr}: {error.strerror}; choose another, or `off`"
+        raise ConfigurationError(f"METRICS_HTTP_ADDR: {why}") from None
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         worker.stop()

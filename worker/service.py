@@ -185,7 +185,10 @@ class Worker:
             return
         self._last_error = error.name()
         if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            log.info("waiting for the topic", extra=fields(topic=self._options.topic))
+            create = "scheduler topics --create"
+            if self._options.cluster not in self._settings.clusters:  # a slip of the pen, perhaps
+                create = f"CLUSTERS={','.join([*self._settings.clusters, self._options.cluster])} {create}"
+            log.warning("waiting for the topic", extra=fields(topic=self._options.topic, create_it_with=create))
         else:
             log.warning("consumer error", extra=fields(error=error.str(), name=error.name()))
 

@@ -163,7 +163,9 @@ def test_a_job_that_grows_too_large_for_kafka_is_given_up_and_blocks_nothing(ben
 def test_a_worker_waits_for_a_topic_that_does_not_exist_yet(bench: Bench) -> None:
     name = f"{bench.cluster}-later"
     worker = bench.worker(cluster=name)
-    worker.wait_for("waiting for the topic")
+    waiting = worker.wait_for("waiting for the topic")
+    assert (waiting["level"], waiting["topic"]) == ("warning", name)
+    assert waiting["create_it_with"].startswith("CLUSTERS=")
 
     bench.create(name)
     bench.send("true", topic=name)
