@@ -46,10 +46,11 @@ lint: $(INSTALLED) ## Check style, types and the architecture.
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-check-alerts: ## Test the alert rules with promtool, which comes with Prometheus.
+check-alerts: $(INSTALLED) ## Test alert rules and dashboard with promtool and a Prometheus that asks running programs.
 	@command -v promtool >/dev/null || { echo "promtool was not found; it comes with Prometheus (Debian: apt-get install prometheus)." >&2; exit 1; }
 	@promtool check config deploy/prometheus/prometheus.yml
 	@promtool test rules deploy/prometheus/alerts.test.yml
+	@$(BIN)/pytest -m prometheus tests/integration/test_prometheus.py
 
 format: $(INSTALLED) ## Format the code and mend what can be mended.
 	@$(BIN)/ruff check --fix .
