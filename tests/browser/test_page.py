@@ -224,6 +224,18 @@ def test_what_comes_is_shown_live(install: Callable[..., Installation], chromium
         tab.sees("comes", "tbody")
 
 
+def test_a_schedule_that_recurs_is_shown_with_its_next_due_time(
+    install: Callable[..., Installation], chromium: Any
+) -> None:
+    installation = install()
+    installation.write(installation.schedule(b"every", cron="@every 1s"))
+    with opened(installation, chromium) as tab:
+        page = tab.open("schedules")
+        shown = "document.querySelector('tbody time')?.dateTime"
+        first = page.evaluate(shown)
+        tab.until(f"{shown} > {json.dumps(first)}")
+
+
 def test_letters_are_redriven(install: Callable[..., Installation], chromium: Any) -> None:
     installation = install()
     outcome: list[tuple[str, bytes | None]] = [

@@ -32,9 +32,9 @@ export function duration(ms) {
   return (ms < 0 ? "−" : "") + said.slice(0, said[0][0] < 10 ? 2 : 1).filter(([n]) => n).map(([n, unit]) => `${n} ${unit}`).join(" ");
 }
 
-export function relative(iso, now = Date.now()) {
+export function relative(iso, now = Date.now(), ago = true) {
   const ms = Date.parse(iso) - now;
-  if (Math.abs(ms) < 1000) return "now";
+  if (ms < 1000 && (ms > -1000 || !ago)) return "now";
   const whole = duration(Math.trunc(Math.abs(ms) / 1000) * 1000).replace(".0 s", " s");
   return ms > 0 ? `in ${whole}` : `${whole} ago`;
 }
@@ -51,13 +51,18 @@ export function absolute(iso) {
 export const instant = (iso) => (iso ? h("time", { datetime: iso, title: iso }, absolute(iso)) : "");
 
 // How far an instant is away; kept right by `tick`.
-export const distance = (iso) =>
-  iso ? h("time", { datetime: iso, title: `${absolute(iso)} (${iso})`, "data-far": iso }, relative(iso)) : "";
+export const distance = (iso) => far(iso, true);
+
+// The same for what comes: when it has passed it says "now" until the page asks again, and no more.
+export const coming = (iso) => far(iso, false);
+
+const far = (iso, ago) =>
+  iso ? h("time", { datetime: iso, title: `${absolute(iso)} (${iso})`, "data-far": iso, "data-ago": ago ? "" : null }, relative(iso, Date.now(), ago)) : "";
 
 export function tick() {
   const now = Date.now();
   for (const each of document.querySelectorAll("time[data-far]")) {
-    const text = relative(each.dataset.far, now);
+    const text = relative(each.dataset.far, now, each.dataset.ago !== undefined);
     if (each.textContent !== text) each.textContent = text;
   }
 }

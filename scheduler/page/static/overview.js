@@ -4,7 +4,7 @@ import { ask, get } from "./api.js";
 import { hour } from "./chart.js";
 import { confirm, toast } from "./dialogs.js";
 import { h, put } from "./dom.js";
-import { count, distance, duration, instant, plural } from "./format.js";
+import { coming, count, distance, duration, instant, plural } from "./format.js";
 import { button, chip, empty, heading, mono, note, section, table, unanswered } from "./parts.js";
 import { link } from "./route.js";
 
@@ -57,7 +57,7 @@ function figures(partitions, pending, ended) {
   return h("div", { class: "figures" },
     figure("Pending", count(sum(partitions, (each) => each.pending)),
       [`${count(pending.recurring)} recurring`, pending.paused ? ` · ${count(pending.paused)} paused` : ""], { href: link("schedules") }),
-    figure("Next due", next ? distance(next) : "–", next ? instant(next) : paused ? "all is paused" : "nothing is due"),
+    figure("Next due", next ? (overdue ? distance : coming)(next) : "–", next ? instant(next) : paused ? "all is paused" : "nothing is due"),
     figure("Overdue", count(overdue), postponed ? postponed === 1 ? "one waits for its target" : `${count(postponed)} wait for their targets` : lag ? `${plural(lag, "record")} not read yet` : "none waits for its target",
       { kind: overdue + postponed ? "warn" : "" }),
     figure("Ended in an hour", count(total), ended.outcomes.fired ? `${count(ended.outcomes.fired)} fired` : "none fired", { href: link("history") }),
@@ -107,7 +107,7 @@ function replicaTable(replicas, partitions) {
       ["Pending", (each) => count(each.pending), "number"],
       ["Overdue", (each) => count(each.overdue + each.postponed), "number"],
       ["Lag", (each) => (each.lag === null ? "–" : count(each.lag)), "number"],
-      ["Next due", (each) => distance(each.next_due)],
+      ["Next due", (each) => (each.overdue ? distance : coming)(each.next_due)],
       ["Restored in", (each) => (each.restore_seconds === null ? "–" : duration(each.restore_seconds * 1000)), "number"],
     ], rows));
 }

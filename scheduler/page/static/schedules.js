@@ -16,6 +16,7 @@ export default async function schedules(root, page) {
   put(root, heading("Schedules", h("a", { class: "button primary", href: "#/create" }, "New schedule")), form, list);
 
   let turn = 0;
+  let first = []; // the first page, as it was read last
 
   function wanted() {
     const said = Object.fromEntries(new FormData(form));
@@ -33,6 +34,7 @@ export default async function schedules(root, page) {
       const part = await get("/schedules", { ...query, cursor }, page.signal);
       if (mine !== turn) return;
       found = [...found, ...part.schedules];
+      first = cursor ? [] : part.schedules;
       // a page may be empty and have a next one: a search looks for three seconds at a time
       put(list, unanswered(part.unanswered), shown(found, Boolean(search || Object.values(rest).some(Boolean))),
         part.next_cursor ? h("p", { class: "more" }, button(found.length ? "More" : "Search on", () => more(part.next_cursor))) : null);
@@ -48,6 +50,9 @@ export default async function schedules(root, page) {
   });
   form.addEventListener("reset", () => setTimeout(later));
   await draw();
+  // what has come meanwhile has fired, or is due again; not under the reader's hands, nor where more was read on
+  const stale = () => first.some((each) => !each.paused && Date.parse(each.due) < Date.now());
+  page.every(5000, () => (stale() && !list.contains(document.activeElement) && getSelection().isCollapsed ? draw() : null));
 }
 
 function debounce(act) {
