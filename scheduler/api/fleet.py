@@ -233,6 +233,7 @@ def _query(wanted: Wanted) -> dict[str, Any]:
         "topic": list(wanted.topics),
         "id": wanted.id,
         "prefix": wanted.prefix,
+        "contains": wanted.contains,
         "target": wanted.target,
         "target_key": wanted.target_key,
         "due_from": rfc3339(wanted.due_from_ms) if wanted.due_from_ms else None,

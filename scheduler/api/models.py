@@ -130,6 +130,7 @@ class ListQuery(TopicsQuery):
 
     id: str | None = Field(None, description="exactly this id")
     prefix: str | None = Field(None, description="ids that begin so")
+    contains: str | None = Field(None, description="ids that have this in them")
     target: str | None = Field(None, description="this target topic")
     target_key: str | None = Field(None, description="this key at the target, as it is shown")
     due_from: str | None = Field(

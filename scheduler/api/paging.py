@@ -72,6 +72,7 @@ class Wanted:
     topics: tuple[str, ...]
     id: str | None = None
     prefix: str | None = None
+    contains: str | None = None
     target: str | None = None
     target_key: str | None = None
     due_from_ms: int = 0
@@ -91,6 +92,7 @@ class Wanted:
             topics,
             query.id,
             query.prefix,
+            query.contains,
             query.target,
             query.target_key,
             _instant("due_from", query.due_from, 0),
@@ -114,6 +116,7 @@ class Wanted:
             and (self.target_key is None or _shown(schedule.target_key) == self.target_key)
             and (self.id is None or schedule.schedule_id == self.id)
             and (self.prefix is None or schedule.schedule_id.startswith(self.prefix))
+            and (self.contains is None or self.contains in schedule.schedule_id)
         )
 
     def goes_on_at(self, last: int) -> int | None:

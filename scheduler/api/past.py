@@ -47,7 +47,12 @@ class Past:
             await asyncio.sleep(TICK_SECONDS)
 
     async def page(
-        self, kind: Kind, query: models.PageQuery, equal: dict[str, Any], *, prefix: str | None = None
+        self,
+        kind: Kind,
+        query: models.PageQuery,
+        equal: dict[str, Any],
+        prefix: str | None = None,
+        contains: str | None = None,
     ) -> tuple[list[Row], dict[str, Any]]:
         """Rows, newest first, and what goes with every page."""
         await self.look(kind)
@@ -55,6 +60,7 @@ class Past:
         wanted = Wanted(
             {name: value for name, value in equal.items() if value not in (None, [])},
             None if prefix is None else ("schedule_id", prefix),
+            None if contains is None else ("schedule_id", contains),
             past_rows.instant("since", query.since),
             past_rows.instant("until", query.until),
             past_rows.spot(query.cursor),

@@ -47,6 +47,7 @@ class EventQuery(PageQuery):
 
     id: str | None = Field(None, description="exactly this schedule")
     prefix: str | None = Field(None, description="schedules whose id begins so")
+    contains: str | None = Field(None, description="schedules whose id has this in it")
     target: str | None = Field(None, description="this target topic")
     outcome: list[str] = Field([], description="fired, misfired, cancelled, rejected, undeliverable; all without it")
 

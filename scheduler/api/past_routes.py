@@ -50,7 +50,7 @@ def _history(router: APIRouter, past: Past) -> None:
     async def history(query: Annotated[models.EventQuery, Query()]) -> models.Events:
         """What became of schedules, the newest first."""
         equal = {"schedule_id": query.id, "target": query.target, "outcome": query.outcome}
-        rows, rest = await past.page(Kind.EVENT, query, equal, prefix=query.prefix)
+        rows, rest = await past.page(Kind.EVENT, query, equal, query.prefix, query.contains)
         return models.Events(events=[models.Event(**past_rows.event(row)) for row in rows], **rest)
 
     @router.get("/history/{place:place}", tags=["the past"], responses=LOOKING | MISSING)

@@ -82,6 +82,8 @@ class Wanted:
     """Columns and what they must be; a list is any of them, None is no value."""
     prefix: tuple[str, str] | None = None
     """A column, and how it begins."""
+    part: tuple[str, str] | None = None
+    """A column, and what is in it."""
     since_ms: int | None = None
     until_ms: int | None = None
     before: Spot | None = None
@@ -102,6 +104,10 @@ class Wanted:
             column, start = self.prefix
             said.append(f"substr({column}, 1, ?) = ?")
             given += [len(start), start]
+        if self.part is not None:
+            column, text = self.part
+            said.append(f"instr({column}, ?) > 0")
+            given.append(text)
         for clause, bound in (("at_ms >= ?", self.since_ms), ("at_ms < ?", self.until_ms), ("seq > ?", self.after)):
             if bound is not None:
                 said.append(clause)

@@ -187,7 +187,7 @@ def test_a_schedule_is_written_moved_paused_fired_and_found_in_the_history(
         tab.sees("not in force")
         tab.role("button", "Show versions").click()
         tab.sees("tombstone")
-        tab.open("history?prefix=by/hand")
+        tab.open("history?contains=hand")
         tab.sees("cancelled", "tbody")
         tab.sees("fired", "tbody")
 

@@ -12,7 +12,7 @@ const MOST = 1000;
 
 export default async function history(root, page) {
   const query = page.query;
-  const search = h("input", { type: "search", name: "prefix", placeholder: "Schedule id begins with  ( / )", "aria-label": "Schedule id begins with", value: query.get("prefix") ?? "", autocomplete: "off", spellcheck: "false" });
+  const search = h("input", { type: "search", name: "contains", placeholder: "Search by schedule id  ( / )", "aria-label": "Search by schedule id", value: query.get("contains") ?? "", autocomplete: "off", spellcheck: "false" });
   const target = h("input", { name: "target", placeholder: "Target topic", "aria-label": "Target topic", value: query.get("target") ?? "", autocomplete: "off", spellcheck: "false" });
   const chosen = new Set(query.getAll("outcome"));
   const chips = h("div", { class: "tabs", role: "group", "aria-label": "Outcomes" }, OUTCOMES.map((name) =>
@@ -29,7 +29,7 @@ export default async function history(root, page) {
   let turn = 0;
 
   const setLive = (on) => live.setAttribute("aria-pressed", String(on));
-  const wanted = () => ({ prefix: search.value, target: target.value.trim(), outcome: [...chosen] });
+  const wanted = () => ({ contains: search.value, target: target.value.trim(), outcome: [...chosen] });
 
   function toggle(pressed, name) {
     if (!chosen.delete(name)) chosen.add(name);

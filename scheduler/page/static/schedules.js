@@ -27,8 +27,8 @@ export default async function schedules(root, page) {
   async function draw() {
     const mine = ++turn;
     const { search, how, ...rest } = wanted();
-    amend("schedules", { ...rest, search, how: search && how !== "prefix" ? how : "" });
-    const query = { ...rest, [how === "id" ? "id" : "prefix"]: search, limit: PAGE };
+    amend("schedules", { ...rest, search, how: search && how !== "contains" ? how : "" });
+    const query = { ...rest, [how]: search, limit: PAGE };
     let found = [];
     const more = async (cursor) => {
       const part = await get("/schedules", { ...query, cursor }, page.signal);
@@ -72,7 +72,7 @@ function filters(given) {
     h("div", { class: "row" },
       h("input", { type: "search", name: "search", placeholder: "Search by id  ( / )", "aria-label": "Search by id", value: given.search, autocomplete: "off", spellcheck: "false" }),
       h("label", { class: "hidden", for: "how" }, "How to search"),
-      Object.assign(choice("how", given.how, [["prefix", "begins with"], ["id", "is exactly"]]), { id: "how" }),
+      Object.assign(choice("how", given.how, [["contains", "contains"], ["prefix", "begins with"], ["id", "is exactly"]]), { id: "how" }),
       h("input", { name: "target", placeholder: "Target topic", "aria-label": "Target topic", value: given.target, autocomplete: "off", spellcheck: "false" })),
     h("details", { open: more }, h("summary", null, "More filters"),
       h("div", { class: "row" },

@@ -80,6 +80,8 @@ def test_a_long_partition_is_looked_through_in_pieces(monkeypatch):
     monkeypatch.setattr("scheduler.api.local.CHUNK", 2)
 
     assert [each["id"] for each in listed(one, prefix="la")] == ["last"]
+    assert [each["id"] for each in listed(one, contains="as")] == ["last"]
+    assert listed(one, prefix="as") == []
 
     monkeypatch.setattr("scheduler.api.local.SCAN_SECONDS", 0.0)
     page = one.ask("GET", "/api/v1/schedules?prefix=la").json()

@@ -106,6 +106,7 @@ def test_history_is_filtered_and_followed():
         "misfired",
     ]
     assert [each["id"] for each in ask("GET", "/history?prefix=oth")["events"]] == ["other"]
+    assert [each["id"] for each in ask("GET", "/history?contains=the")["events"]] == ["other"]
     page = ask("GET", "/history?id=a")
     assert len(page["events"]) == 3
     ended("undeliverable")
