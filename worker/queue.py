@@ -19,7 +19,7 @@ from scheduler.client import SchedulerClient
 from scheduler.clock import SystemClock
 from scheduler.drafts import instant_ms
 from scheduler.durations import format_duration
-from scheduler.errors import InputError
+from scheduler.errors import ConfigurationError, InputError
 from scheduler.job import Job, describe_validation
 from scheduler.records import Write
 from scheduler.runtime.settings import Settings
@@ -56,17 +56,21 @@ class QueueConfig:
         """All settings.
 
         Raises:
-            ConfigurationError: one is wrong.
+            ConfigurationError: one is wrong, or there is none of that name.
         """
         file = self.configuration_file
-        return Settings.load(
-            clusters=[self.default_queue],
-            schedules_topics=[self.delayed_queue],
-            dead_letter_topic=self.dead_queue,
-            results_topic=self.results,
-            configuration_file=None if file is None else Path(file).expanduser(),
-            **self.settings,
-        )
+        own = {
+            "clusters": [self.default_queue],
+            "schedules_topics": [self.delayed_queue],
+            "dead_letter_topic": self.dead_queue,
+            "results_topic": self.results,
+            "configuration_file": None if file is None else Path(file).expanduser(),
+        }
+        for name in self.settings:
+            if name in own or name not in Settings.model_fields:
+                why = "QueueConfig has a field of its own for it" if name in own else "there is no such setting"
+                raise ConfigurationError(f"QueueConfig(settings=...): {name}: {why}")
+        return Settings.load(**own, **self.settings)
 
 
 @dataclass(frozen=True, slots=True)

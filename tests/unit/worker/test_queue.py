@@ -109,6 +109,15 @@ def test_a_properties_file_says_where_kafka_is(tmp_path: Path) -> None:
         JobQueue(config=QueueConfig(configuration_file=file)).init()
 
 
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("bootstrap_server", "there is no such setting"), ("clusters", "QueueConfig has a field of its own for it")],
+)
+def test_a_setting_that_is_none_of_the_queues_is_named(name: str, why: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"^QueueConfig\(settings=...\): {name}: {why}$"):
+        JobQueue(config=QueueConfig(settings={name: "x"}))
+
+
 def test_the_immediate_queue_runs_retries_and_chains_where_they_are_enqueued() -> None:
     queue = ImmediateQueue(jobs)
 
