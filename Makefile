@@ -18,7 +18,7 @@ LOCK = $(UV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-
 	--no-emit-index-url --custom-compile-command "make lock" $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-unit test-browser simulate lint check-alerts format kafka topics up down bench bench-workers bench-endurance bench-recovery chaos lock clean
+.PHONY: help install demo test test-unit test-browser simulate lint check-alerts format kafka topics up down bench performance scaling bench-workers bench-endurance bench-recovery chaos lock clean
 
 help: ## Print this list.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -74,8 +74,14 @@ bench-workers: $(INSTALLED) ## Measure short jobs against a bare spawn loop: BEN
 bench-endurance: $(INSTALLED) ## Run 20,000 short jobs through one worker, and show what it holds: BENCH="--jobs 100000".
 	@$(BIN)/python -m bench.endurance $(BENCH)
 
-bench: $(INSTALLED) ## Measure against the raw client on the same broker: BENCH="--rounds 5 --json".
+bench: $(INSTALLED) ## Measure against the raw client on the same broker: BENCH="--only all --keep", or PEER=path too.
 	@$(BIN)/python -m bench.run $(BENCH)
+
+performance: $(INSTALLED) ## Write docs/performance.md and its plot from what `make bench` has kept.
+	@$(BIN)/python -m bench.report
+
+scaling: $(INSTALLED) ## Write docs/scaling.md and its plot: simulated, from what `make bench` has kept.
+	@$(BIN)/python -m bench.scaling
 
 bench-recovery: $(INSTALLED) ## Measure how long nothing fires after a fault: BENCH="--rounds 3 --pending 100000".
 	@$(BIN)/python -m bench.recovery $(BENCH)

@@ -20,11 +20,13 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from bench.load import schedule
 from bench.reader import Reader
+from bench.usage import Meter
+from dev.kafka_node import free_port
 from scheduler.runtime.settings import Settings
 from scheduler.topics import cluster_topic, dead_letter_topic, history_topic, schedules_topic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 READY_SECONDS = 180.0
 STOP_SECONDS = 30.0
@@ -39,10 +41,10 @@ class Replica:
     log: Path
     started: float = field(default_factory=time.time)
 
-    def cpu_seconds(self) -> float:
-        """Used so far, by the process and its children."""
-        family = [self.process, *self.process.children(recursive=True)]
-        return sum(sum(one.cpu_times()[:2]) for one in family)
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        return self.process.pid
 
     def resident_bytes(self) -> int:
         """Its memory."""
@@ -50,9 +52,21 @@ class Replica:
 
     def events(self, name: str) -> list[dict[str, object]]:
         """What it has logged under that name; ours alone logs so."""
+        return [event for event in self._said() if event["event"] == name]
+
+    def partitions(self) -> set[str]:
+        """Which it fires in, by its own log; ours alone."""
+        held: set[str] = set()
+        for event in self._said():
+            if event["event"] == "restored":
+                held.add(f"{event['topic']}/{event['partition']}")
+            elif event["event"] in {"revoked", "lost"}:
+                held.difference_update(str(event["partitions"]).split(","))
+        return held
+
+    def _said(self) -> list[dict[str, object]]:
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        found = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
-        return [event for event in found if event["event"] == name]
+        return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
 
     def wait_for(self, name: str, count: int) -> float:
         """Wait until it has logged that event so often; the Unix time of the last one."""
@@ -65,10 +79,17 @@ class Replica:
 
 
 class Installation:
-    """Schedules, target, history; every run has ids of its own."""
+    """Schedules, target, history; every run has ids of its own.
 
-    def __init__(self, bootstrap_servers: str, *, partitions: int = 8) -> None:
+    Args:
+        bootstrap_servers: of the broker.
+        partitions: of the schedules topic.
+        broker: its process ids, where it runs on this machine.
+    """
+
+    def __init__(self, bootstrap_servers: str, *, partitions: int = 8, broker: Sequence[int] = ()) -> None:
         self.partitions = partitions
+        self.broker = broker
         self.settings = Settings.load(bootstrap_servers=bootstrap_servers)
         name = f"bench-{time.time_ns()}"
         self.topic, self.target = f"{name}-schedules", f"{name}-target"
@@ -90,7 +111,7 @@ class Installation:
         self._runs += 1
         return f"run{self._runs}"
 
-    def schedule(self, dues_ms: list[int], *, size: int = 100) -> None:
+    def schedule(self, dues_ms: Iterable[int], *, size: int = 100) -> None:
         """Write a schedule for each due time."""
         schedule(self.settings, self.topic, self.target, dues_ms, self.run_id(), size=size)
 
@@ -98,9 +119,13 @@ class Installation:
         """A read_committed reader that stands at the target's end."""
         return Reader(self.settings, self.target)
 
+    def meter(self, **processes: Sequence[int]) -> Meter:
+        """CPU from now on, of the broker, of these, and of the reader."""
+        return Meter({**processes, "broker": self.broker})
+
     def clear(self) -> None:
         """Delete the topics: a disk holds only so many benches."""
-        admin = AdminClient({"bootstrap.servers": self.settings.bootstrap_servers})
+        admin = AdminClient({"bootstrap.servers": self.settings.bootstrap_servers, "log_level": 3})
         for future in admin.delete_topics([self.topic, self.target, self.history, self.dead_letters]).values():
             future.result()
 
@@ -117,9 +142,8 @@ class Installation:
                     "HISTORY_TOPIC": self.history,
                     "DEAD_LETTER_TOPIC": self.dead_letters,
                     "GROUP_ID": self.topic,
-                    "METRICS_HTTP_ADDR": "off",
-                    "SERVER_ADDR": "off",
                     "LOG_FORMAT": "json",
+                    **_addresses(command),
                     **environment,
                 },
                 stdout=log,
@@ -158,6 +182,13 @@ def peer_command() -> tuple[str, ...] | None:
     """The command in the variable PEER: another scheduler that speaks the contract and reads the same variables."""
     given = os.environ.get("PEER")
     return tuple(shlex.split(given)) if given else None
+
+
+def _addresses(command: tuple[str, ...]) -> dict[str, str]:
+    # others may not know `off`, and end where an address is none
+    if command == OURS:
+        return {"METRICS_HTTP_ADDR": "off", "SERVER_ADDR": "off"}
+    return {name: f"127.0.0.1:{free_port()}" for name in ("METRICS_HTTP_ADDR", "SERVER_ADDR")}
 
 
 def _unix(rfc3339: str) -> float:

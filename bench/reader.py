@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
+from bench.load import DUE
 from scheduler.broker.cluster import Cluster
 
 if TYPE_CHECKING:
     from scheduler.runtime.settings import Settings
 
 SILENCE_SECONDS = 60.0
+KNOWN_SECONDS = 30.0
 
 
 class Reader:
@@ -31,7 +33,7 @@ class Reader:
             }
         )
         cluster = Cluster(settings, "bench-reader")
-        count = cluster.partitions(topic) or 0
+        count = _partitions(cluster, topic)
         ends = [TopicPartition(topic, number, cluster.high_watermark(topic, number)) for number in range(count)]
         self._consumer.assign(ends)
 
@@ -51,15 +53,28 @@ class Reader:
             found.append((time.time(), seen))
         return found
 
-    def lateness_ms(self, wanted: int) -> list[float]:
-        """Read that many fired messages; for each, the milliseconds from its due time to its arrival here."""
+    def lateness_ms(self, wanted: int, *, all_of_them: bool = True) -> list[float]:
+        """Read that many fired messages; for each, the milliseconds from its due time to its arrival here.
+
+        The due time is that of `bench.load`, whoever has fired it.
+
+        Args:
+            wanted: how many.
+            all_of_them: whether no more are to come.
+
+        Raises:
+            SystemExit: some came twice, or more than these came.
+        """
         late: list[float] = []
+        keys: set[bytes] = set()
         while len(late) < wanted:
             messages = self._some()
-            now = time.time()
+            now_ms = time.time() * 1000
             for message in messages:
-                due = float(dict(message.headers())["scheduler-epoch"])
-                late.append((now - due) * 1000)
+                late.append(now_ms - int(dict(message.headers())[DUE]))
+                keys.add(message.key())
+        if len(keys) != len(late) or (all_of_them and len(late) != wanted):
+            raise SystemExit(f"{wanted} were to be fired, and {len(late)} came, {len(keys)} of them different")
         return late
 
     def lateness_by_due(self, wanted: int) -> list[tuple[float, float]]:
@@ -71,6 +86,15 @@ class Reader:
             dues = [float(dict(message.headers())["scheduler-epoch"]) for message in messages]
             found += [(due, (now - due) * 1000) for due in dues]
         return found
+
+    def nothing_more(self, seconds: float) -> None:
+        """Make sure of it for so long.
+
+        Raises:
+            SystemExit: something came.
+        """
+        if self._consumer.poll(seconds) is not None:
+            raise SystemExit("more has fired than was scheduled")
 
     def _some(self, seconds: float = SILENCE_SECONDS) -> list[Message]:
         first = self._consumer.poll(seconds)
@@ -85,3 +109,13 @@ class Reader:
     def close(self) -> None:
         """Leave."""
         self._consumer.close()
+
+
+def _partitions(cluster: Cluster, topic: str) -> int:
+    # a topic that was created just now is not known to every broker yet
+    end = time.time() + KNOWN_SECONDS
+    while not (count := cluster.partitions(topic)):
+        if time.time() > end:
+            raise SystemExit(f"the topic {topic} is not there")
+        time.sleep(0.05)
+    return count

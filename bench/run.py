@@ -6,121 +6,132 @@ contract and reads its settings from the same variables: PEER="path/to/command" 
 
 from __future__ import annotations
 
-import json
 import os
-import platform
-import statistics
-import sys
+import time
 from contextlib import ExitStack
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import psutil
-from confluent_kafka import libversion
-from confluent_kafka import version as client_version
 
-from bench import scenarios
-from bench.installation import Installation, peer_command
-from dev.kafka_distribution import KAFKA_VERSION
+from bench import restores, scenarios
+from bench.figures import Table, keep, kept, machine, now
+from bench.installation import peer_command
+from bench.scenarios import SMALL, Bench, Sizes
 from dev.local_kafka import LocalKafka
 from scheduler.runtime.cli import echo_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
-    from bench.scenarios import Figure
+    from bench.figures import Figure, Measured
 
-SCENARIOS = ("burst", "seconds", "spread", "fast", "restore", "payloads", "restoring", "writing", "scale", "millions")
 USUAL = ("burst", "seconds", "spread", "restore")
+HEAP = "2g"
+"""Of the broker: with ten million records in flight, one of 1 GB collects garbage instead."""
 
 
-class Table:
-    """Figures by name, in the order in which they came; each with its values of all rounds."""
+def plans(bench: Bench, rounds: int) -> dict[str, Callable[[], Iterator[list[Figure]]]]:
+    """Every scenario by name; each gives the figures of one round after the other."""
+    standing = bench.installation()
+    scenarios.raw_rate(standing, min(10_000, bench.sizes.burst))  # warms the broker
+    sizes = bench.sizes
 
-    def __init__(self) -> None:
-        self.figures: dict[str, tuple[list[float], int]] = {}
+    def often(once: Callable[[], list[Figure]], times: int = rounds) -> Callable[[], Iterator[list[Figure]]]:
+        return lambda: (once() for _ in range(times))
 
-    def add(self, figures: list[Figure]) -> None:
-        """Those of one round."""
-        group = ""
-        for name, value, digits in figures:
-            group = name if not name.startswith(" ") else group
-            # what belongs to a figure above it is named after that one, so that two groups do not mix
-            key = name if not name.startswith(" ") else f"{group}\n{name}"
-            self.figures.setdefault(key, ([], digits))[0].append(value)
-
-    def rows(self) -> list[tuple[str, str]]:
-        """For people: the median, and the range where there is one."""
-        return [(key.partition("\n")[2] or key, _spread(*figure)) for key, figure in self.figures.items()]
-
-
-def _spread(values: list[float], digits: int) -> str:
-    median = f"{statistics.median(values):,.{digits}f}"
-    return median if len(values) == 1 else f"{median}  ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
+    return {
+        "burst": often(lambda: scenarios.bursts(bench, standing)),
+        "seconds": often(lambda: scenarios.whole_seconds(bench, standing)),
+        "spread": often(lambda: scenarios.spread(standing, 1_000, sizes.seconds)),
+        "fast": often(lambda: scenarios.spread(standing, sizes.fast, sizes.fast_seconds)),
+        "writing": often(lambda: scenarios.firing_while_written(bench, bench.installation())),
+        "scale": often(lambda: scenarios.scale(bench)),
+        "planner": often(lambda: restores.planned(bench)),
+        "restore": lambda: restores.restore(bench, rounds),
+        "restoring": often(lambda: restores.restoring(bench)),
+        "reread": often(lambda: restores.reread(bench), 1),
+        "payloads": often(lambda: restores.payloads(bench), 1),
+        "millions": often(lambda: restores.millions(bench), 1),
+    }
 
 
-def machine() -> str:
-    """What was measured on."""
-    return (
-        f"{psutil.cpu_count()} cores, {psutil.virtual_memory().total // 2**30} GiB, {platform.platform()}, "
-        f"Python {platform.python_version()}, confluent-kafka {client_version()}, librdkafka {libversion()[0]}, "
-        f"Apache Kafka {KAFKA_VERSION}; broker, reader and load on the same machine, 8 partitions"
-    )
+SCENARIOS = (
+    "burst",
+    "seconds",
+    "spread",
+    "fast",
+    "writing",
+    "scale",
+    "planner",
+    "restore",
+    "restoring",
+    "reread",
+    "payloads",
+    "millions",
+)
+
+
+def measured(chosen: Sequence[str], bench: Bench, rounds: int, table: Table) -> Iterator[Measured]:
+    """Each scenario, one after the other; the table has all of their figures."""
+    every = plans(bench, rounds)
+    for name in chosen:
+        start, of_it = time.time(), Table()
+        for number, figures in enumerate(every[name](), 1):
+            click.echo(f"{name}, round {number} after {time.time() - start:.0f} s", err=True)
+            of_it.add(figures)
+            table.add(figures)
+        yield now(name, time.time() - start, rounds, of_it.figures)
+
+
+def expected(chosen: Sequence[str], rounds: int) -> str:
+    """How long it will take, by how long it took."""
+    before = kept()
+    known = [before[name] for name in chosen if name in before]
+    seconds = sum(run.seconds * (rounds / run.rounds if run.rounds else 1) for run in known)
+    unknown = [name for name in chosen if name not in before]
+    rest = f", and {', '.join(unknown)}, which nobody has measured yet" if unknown else ""
+    return f"{len(chosen)} scenarios: about {seconds / 60:.0f} minutes by the last time{rest}"
 
 
 @click.command()
 @click.option("--rounds", default=3, show_default=True, help="Of each scenario; the median counts.")
-@click.option("--burst", default=100_000, show_default=True, help="Schedules due at one instant.")
-@click.option("--pending", default=1_000_000, show_default=True, help="Schedules to restore.")
 @click.option(
     "--only",
     default=",".join(USUAL),
     show_default=True,
     help=f"Which scenarios, separated by commas; `all` is every one of {', '.join(SCENARIOS)}.",
 )
-@click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
-def main(*, rounds: int, burst: int, pending: int, only: str, as_json: bool) -> None:
+@click.option("--burst", default=Sizes().burst, show_default=True, help="Schedules due at one instant.")
+@click.option("--pending", default=Sizes().pending, show_default=True, help="Schedules to restore.")
+@click.option("--small", is_flag=True, help="Small sizes: whether everything works, in some minutes.")
+@click.option("--keep", "to_be_kept", is_flag=True, help="Keep what is measured, for `make performance`.")
+@click.option("--json", "as_json", is_flag=True, help="A line of JSON for each scenario instead of a table.")
+def main(*, rounds: int, only: str, burst: int, pending: int, small: bool, to_be_kept: bool, as_json: bool) -> None:
     """Measure a replica against the raw client, and a peer where PEER names one, on one broker in one run."""
     chosen = SCENARIOS if only == "all" else tuple(only.split(","))
     if unknown := set(chosen) - set(SCENARIOS):
         raise click.BadParameter(f"{', '.join(sorted(unknown))}: there are {', '.join(SCENARIOS)}", param_hint="--only")
-    table, peer, given = Table(), peer_command(), os.environ.get("BOOTSTRAP_SERVERS")
+    sizes = SMALL if small else Sizes(burst=burst, pending=pending)
+    if to_be_kept and sizes != Sizes():
+        raise click.UsageError("--keep is for the sizes that the bounds are about: without --small, --burst, --pending")
+    table, given = Table(), os.environ.get("BOOTSTRAP_SERVERS")
+    if not small:
+        click.echo(expected(chosen, rounds), err=True)
     with ExitStack() as until_the_end:
-        servers = given or until_the_end.enter_context(LocalKafka()).bootstrap_servers
-
-        def fresh() -> Installation:
-            return Installation(servers)
-
-        plans: dict[str, tuple[int, Callable[[], list[Figure]]]] = {
-            "burst": (rounds, lambda: scenarios.bursts(standing, peer, burst)),
-            "seconds": (rounds, lambda: scenarios.whole_seconds(standing, peer)),
-            "spread": (rounds, lambda: scenarios.spread(standing, 1_000, 10)),
-            "fast": (1, lambda: scenarios.spread(standing, 10_000, 60)),
-            "restore": (1, lambda: scenarios.restore(fresh(), pending)),
-            "payloads": (1, lambda: scenarios.restore(fresh(), pending // 10, size=10_000)),
-            "restoring": (1, lambda: scenarios.restore_under_load(fresh(), pending)),
-            "writing": (1, lambda: scenarios.firing_while_written(fresh())),
-            "scale": (1, lambda: scenarios.scale(servers, burst)),
-            "millions": (1, lambda: scenarios.millions(fresh(), 10_000_000)),
-        }
-        standing = fresh()
-        scenarios.raw_rate(standing, 10_000)  # warms the broker
-        for name in chosen:
-            times, plan = plans[name]
-            for number in range(times):
-                click.echo(f"{name}, round {number + 1} of {times}", err=True)
-                table.add(plan())
-    if as_json:
-        measured = {key.replace("\n", ""): values for key, (values, _) in table.figures.items()}
-        at = datetime.now(UTC).date().isoformat()
-        click.echo(json.dumps({"machine": machine(), "date": at, "figures": measured}, indent=2))
-    else:
+        if given:
+            bench = Bench(given, (), peer_command(), sizes)
+        else:
+            kafka = until_the_end.enter_context(LocalKafka(heap=HEAP))
+            bench = Bench(kafka.bootstrap_servers, list(kafka.pids.values()), peer_command(), sizes)
+        for run in measured(chosen, bench, rounds, table):
+            if to_be_kept:
+                keep(run)
+            if as_json:
+                click.echo(run.to_json())
+    if not as_json:
         echo_table(("figure", "median (range)"), table.rows())
-        click.echo("\n" + machine())
+        click.echo(f"\n{machine()}; broker, reader and load on the same machine, 8 partitions unless said otherwise")
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parent.parent))
     main()
