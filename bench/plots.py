@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.figures import Measured
+    from bench.scaling import Load
     from bench.sizing import Need
 
 GREY, BLUE, ORANGE, GREEN = "#767676", "#2f7fd6", "#d2761b", "#2e9a57"
@@ -139,7 +140,7 @@ def _unknown(panel: Any) -> None:
 
 
 def scaling(
-    loads: Sequence[tuple[float, float, float, float]],
+    loads: Sequence[Load],
     needs: Sequence[Need],
     runs: Mapping[str, Measured],
     path: Path,
@@ -147,13 +148,14 @@ def scaling(
     """Lateness by load with what was measured, and how long nothing fires by what there is to read."""
     with plt.rc_context(STYLE):
         figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
-        rates = [rate for _, rate, _, _ in loads]
-        for column, (name, colour) in enumerate((("p50", BLUE), ("p99", ORANGE)), 2):
-            left.plot(rates, [row[column] * 1000 for row in loads], color=colour, label=f"{name}, simulated")
+        rates = [load.rate for load in loads]
+        for column, (name, colour) in enumerate((("p50", BLUE), ("p99", ORANGE))):
+            left.plot(rates, [load.here[column] * 1000 for load in loads], color=colour, label=f"{name}, simulated")
+            left.plot(rates, [load.apart[column] * 1000 for load in loads], color=colour, linestyle=":")
             known = _known(runs, name)
             left.scatter(list(known), list(known.values()), color=colour, marker="D", label=f"{name}, measured")
         left.set(xscale="log", yscale="log", xlabel="firings a second of one replica", ylabel="lateness, ms")
-        left.set_title("one replica, one broker", loc="left")
+        left.set_title("one replica and its broker on two cores\n(dotted: brokers apart)", loc="left")
         left.grid()
         left.legend()
         rows = [f"{_short(one.pending)}, {_short(one.rate)}/s, {one.replicas}" for one in needs]

@@ -1,7 +1,7 @@
 """A replica as a queue: partitions that each settle what is due in one transaction at a time, and share one core.
 
 Schedules fall due at random. A partition that is idle takes what is due, all of it up to 5,000; it computes while no
-other partition does (one interpreter), then it waits for the brokers until readers see the transaction, and looks
+other partition does (one interpreter), then the brokers do, then it waits until readers see the transaction, and looks
 again. So batches grow with the load, and the cost of a transaction is shared by more.
 """
 
@@ -37,16 +37,23 @@ class Replica:
     transaction_seconds: float
     """CPU for each transaction."""
     latency_seconds: float
-    """Median time from the last record until a reader sees the transaction, in which no CPU of the replica is used."""
+    """Median time until a reader sees the transaction, beside what replica and brokers compute."""
     tail: float = 0.0
     """Of that time: the standard deviation of its logarithm."""
+    broker_firing_seconds: float = 0.0
+    broker_transaction_seconds: float = 0.0
+    """CPU of the brokers."""
+    broker_cores: int | None = None
+    """That they have for this replica; None are enough, so that no transaction waits for one."""
 
     @property
     def capacity(self) -> float:
-        """Schedules a second that it fires at most: batches are full, the core is busy, or all partitions wait."""
+        """Schedules a second that it fires at most: batches are full, a core is busy, or all partitions wait."""
         work = self.firing_seconds + self.transaction_seconds / MAX_BATCH
-        turn = MAX_BATCH * work + self.latency_seconds * math.exp(self.tail**2 / 2)
-        return min(1 / work, self.partitions * MAX_BATCH / turn)
+        brokers = self.broker_firing_seconds + self.broker_transaction_seconds / MAX_BATCH
+        turn = MAX_BATCH * (work + brokers) + self.latency_seconds * math.exp(self.tail**2 / 2)
+        most = min(1 / work, self.partitions * MAX_BATCH / turn)
+        return min(most, self.broker_cores / brokers) if self.broker_cores and brokers else most
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,54 +73,80 @@ class Course:
 
 
 class _Partition:
-    __slots__ = ("due", "free")
+    """What is due in it, and in what it is."""
+
+    __slots__ = ("batch", "due", "free")
 
     def __init__(self) -> None:
         self.due: deque[float] = deque()
+        self.batch: list[float] = []
         self.free = True
+
+
+class _Cores:
+    """So many, for one partition after the other; the next thing happens when one is done."""
+
+    def __init__(self, cores: int | None) -> None:
+        self.free = math.inf if cores is None else cores
+        self.waiting: deque[_Partition] = deque()
+        self.busy = 0.0
+
+    def next(self) -> _Partition | None:
+        """Whose turn it is."""
+        if self.free < 1 or not self.waiting:
+            return None
+        self.free -= 1
+        return self.waiting.popleft()
 
 
 def simulate(replica: Replica, rate: float, seconds: float, random: Random) -> Course:
     """So many schedules a second for so long, at random instants in partitions at random."""
     partitions = [_Partition() for _ in range(replica.partitions)]
-    waiting: deque[_Partition] = deque()  # for the core
-    events: list[tuple[float, int, _Partition, list[float] | None]] = []
+    core, brokers = _Cores(1), _Cores(replica.broker_cores)
+    events: list[tuple[float, int, _Cores | None, _Partition]] = []
     lateness: list[float] = []
-    core_free, busy, transactions, serial, counted_from = True, 0.0, 0, 0, seconds * WARM_SHARE
+    transactions, serial, now, counted_from = 0, 0, 0.0, seconds * WARM_SHARE
     arrival = random.expovariate(rate)
-    while arrival < seconds or events:
+
+    def happens(after: float, where: _Cores | None, partition: _Partition) -> None:
+        nonlocal serial
+        serial += 1
+        heapq.heappush(events, (now + after, serial, where, partition))
+
+    while arrival < math.inf or events:
         if events and events[0][0] <= arrival:
-            now, _, partition, batch = heapq.heappop(events)
-            if batch is not None:  # the core is done with it; the brokers are not
-                core_free = True
-                wait = replica.latency_seconds * math.exp(replica.tail * random.gauss(0, 1))
-                serial += 1
-                heapq.heappush(events, (now + wait, serial, partition, None))
-                lateness += (now + wait - due for due in batch if due > counted_from)
-            elif partition.due:
-                waiting.append(partition)
-            else:
-                partition.free = True
+            now, _, done, partition = heapq.heappop(events)
+            if done is core:
+                core.free += 1
+                brokers.waiting.append(partition)
+            elif done is brokers:
+                brokers.free += 1
+                happens(replica.latency_seconds * math.exp(replica.tail * random.gauss(0, 1)), None, partition)
+            else:  # readers see it
+                lateness += (now - due for due in partition.batch if due > counted_from)
+                partition.free = not partition.due
+                if partition.due:
+                    core.waiting.append(partition)
         else:
             now = arrival
             partition = partitions[int(random.random() * replica.partitions)]
             partition.due.append(now)
             if partition.free:
                 partition.free = False
-                waiting.append(partition)
+                core.waiting.append(partition)
             arrival = now + random.expovariate(rate)
             if arrival >= seconds:
                 arrival = math.inf
-        if core_free and waiting:
-            partition = waiting.popleft()
-            batch = [partition.due.popleft() for _ in range(min(MAX_BATCH, len(partition.due)))]
-            work = replica.transaction_seconds + len(batch) * replica.firing_seconds
-            core_free = False
-            busy += work
+        if (given := core.next()) is not None:
+            given.batch = [given.due.popleft() for _ in range(min(MAX_BATCH, len(given.due)))]
+            work = replica.transaction_seconds + len(given.batch) * replica.firing_seconds
+            core.busy += work
             transactions += 1
-            serial += 1
-            heapq.heappush(events, (now + work, serial, partition, batch))
-    return Course(sorted(lateness), transactions / seconds, busy / max(seconds, now))
+            happens(work, core, given)
+        if (given := brokers.next()) is not None:
+            work = replica.broker_transaction_seconds + len(given.batch) * replica.broker_firing_seconds
+            happens(work, brokers, given)
+    return Course(sorted(lateness), transactions / seconds, core.busy / max(seconds, now))
 
 
 def calibrated(replica: Replica, rate: float, p50: float, p99: float, seconds: float = 10.0) -> Replica:

@@ -41,8 +41,8 @@ def between(page: str, mark: str, text: str) -> str:
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(cells)} |\n".replace("|  |", "| |") for cells in lines)
+    first, *rest = (f"| {' | '.join(cells)} |\n".replace("|  |", "| |") for cells in (head, *rows))
+    return f"{first}{'|---' * len(head)}|\n{''.join(rest)}"
 
 
 def bars(runs: Mapping[str, Measured]) -> str:

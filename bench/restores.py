@@ -57,11 +57,13 @@ def consume_rate(installation: Installation) -> float:
     left, count, start = set(ends), 0, time.time()
     consumer.assign([TopicPartition(installation.topic, p, 0) for p in ends])
     while left:
-        for message in consumer.consume(10_000, 0.1):
-            if message.error() is None:
-                count += 1
-            else:
-                left.discard(message.partition())
+        first = consumer.poll(0.1)
+        for message in () if first is None else (first, *consumer.consume(10_000, 0)):
+            partition, end = message.partition(), message.error() is not None
+            count += not end
+            # its end is told up to half a second after its last record
+            if end or message.offset() >= ends[partition] - 1:
+                left.discard(partition)
     seconds = time.time() - start
     consumer.close()
     return count / seconds

@@ -6,8 +6,9 @@ What is asked for in `need` is arithmetic; lateness and the number of transactio
 from __future__ import annotations
 
 import statistics
+from dataclasses import replace
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -97,12 +98,23 @@ def agreement(runs: Mapping[str, Measured], costs: Costs, queue: Replica) -> lis
     return found
 
 
-def loads(queue: Replica) -> Iterator[tuple[float, float, float, float]]:
-    """Share of what one replica can fire, firings a second, p50 and p99 in seconds."""
+class Load(NamedTuple):
+    """Firings a second, and how late they are: seconds, p50 and p99."""
+
+    rate: float
+    here: tuple[float, float]
+    """On two cores with the broker."""
+    apart: tuple[float, float]
+    """With brokers that are never busy."""
+
+
+def loads(queue: Replica) -> Iterator[Load]:
+    """From hardly anything to what one replica can fire, and more."""
+    apart = replace(queue, broker_cores=None)
     for share in SHARES:
         rate = share * queue.capacity
-        course = simulate(queue, rate, SIMULATED / rate, Random(1))
-        yield share, rate, course.percentile(0.5), course.percentile(0.99)
+        courses = [simulate(each, rate, SIMULATED / rate, Random(1)) for each in (queue, apart)]
+        yield Load(rate, *((course.percentile(0.5), course.percentile(0.99)) for course in courses))
 
 
 def needs(costs: Costs, queue: Replica, assumed: Assumed, *, sorted_: bool) -> list[Need]:
@@ -173,12 +185,15 @@ def tables(runs: Mapping[str, Measured]) -> dict[str, str]:
         (what, number(was), number(said), f"{said / was:.2f}") for what, was, said in agreement(runs, cost, queue)
     ]
     loaded = [
-        (f"{share:.0%}", f"{count(rate)}", seconds(low), seconds(high)) for share, rate, low, high in loads(queue)
+        (f"{share:.0%}", count(load.rate), *(" / ".join(map(seconds, late)) for late in (load.here, load.apart)))
+        for share, load in zip(SHARES, loads(queue), strict=True)
     ]
     return {
         "inputs": inputs(cost, queue, assumed),
         "agreement": markdown(("figure", "measured", "by the model", "ratio"), compared),
-        "loads": markdown(("load", "firings/s", "p50", "p99"), loaded),
+        "loads": markdown(
+            ("load", "firings/s", "p50 / p99, with the broker on two cores", "with brokers apart"), loaded
+        ),
         "sizes": sized(in_order, no_order),
         "starts": starts(in_order, cost),
         "limits": limits(cost, queue, assumed),

@@ -64,8 +64,19 @@ class Costs:
         return max(0.0, self.broker_each_us - self.broker_firing_us)
 
     def replica(self) -> Replica:
-        """As a queue; its latency is the one with which 1,000/s are as late as measured."""
-        queue = Replica(8, self.firing_us / 1e6, self.transaction_us / 1e6, 0.0)
+        """As a queue, on a machine of two cores with its broker.
+
+        Its latency is the one with which 1,000/s are as late as measured.
+        """
+        queue = Replica(
+            8,
+            self.firing_us / 1e6,
+            self.transaction_us / 1e6,
+            0.0,
+            broker_firing_seconds=self.broker_firing_us / 1e6,
+            broker_transaction_seconds=self.broker_transaction_us / 1e6,
+            broker_cores=1,
+        )
         return calibrated(queue, 1_000, self.p50_ms / 1000, self.p99_ms / 1000)
 
 
@@ -232,6 +243,7 @@ def need(pending: float, rate: float, costs: Costs, queue: Replica, assumed: Ass
         latency_seconds=queue.latency_seconds * assumed.copies_latency,
         firing_seconds=queue.firing_seconds / left,
         transaction_seconds=queue.transaction_seconds / left,
+        broker_cores=None,
     )
     course = simulate(share, rate / replicas, SIMULATED / (rate / replicas), Random(1))
     transactions = course.transactions * replicas
