@@ -50,23 +50,21 @@ class Replica:
         """Its memory."""
         return int(self.process.memory_info().rss)
 
-    def events(self, name: str) -> list[dict[str, object]]:
-        """What it has logged under that name; ours alone logs so."""
-        return [event for event in self._said() if event["event"] == name]
+    def events(self, name: str | None = None) -> list[dict[str, object]]:
+        """What it has logged, under that name or any; ours alone logs so."""
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        found = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+        return [event for event in found if name in (None, event["event"])]
 
     def partitions(self) -> set[str]:
         """Which it fires in, by its own log; ours alone."""
         held: set[str] = set()
-        for event in self._said():
+        for event in self.events():
             if event["event"] == "restored":
                 held.add(f"{event['topic']}/{event['partition']}")
             elif event["event"] in {"revoked", "lost"}:
                 held.difference_update(str(event["partitions"]).split(","))
         return held
-
-    def _said(self) -> list[dict[str, object]]:
-        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
 
     def wait_for(self, name: str, count: int) -> float:
         """Wait until it has logged that event so often; the Unix time of the last one."""
@@ -75,7 +73,7 @@ class Replica:
             if time.time() > end or not self.process.is_running():
                 raise SystemExit(f"the replica did not say {name!r} {count} times; see {self.log}")
             time.sleep(0.02)
-        return _unix(str(events[count - 1]["time"]))
+        return unix(str(events[count - 1]["time"]))
 
 
 class Installation:
@@ -84,10 +82,13 @@ class Installation:
     Args:
         bootstrap_servers: of the broker.
         partitions: of the schedules topic.
+        replication: copies of each topic.
         broker: its process ids, where it runs on this machine.
     """
 
-    def __init__(self, bootstrap_servers: str, *, partitions: int = 8, broker: Sequence[int] = ()) -> None:
+    def __init__(
+        self, bootstrap_servers: str, *, partitions: int = 8, replication: int = 1, broker: Sequence[int] = ()
+    ) -> None:
         self.partitions = partitions
         self.broker = broker
         self.settings = Settings.load(bootstrap_servers=bootstrap_servers)
@@ -102,7 +103,7 @@ class Installation:
             (history_topic(self.history), 8),
             (dead_letter_topic(self.dead_letters), 1),
         )
-        wanted = [NewTopic(spec.name, count, 1, config=spec.config) for spec, count in specs]
+        wanted = [NewTopic(spec.name, count, replication, config=spec.config) for spec, count in specs]
         for future in admin.create_topics(wanted).values():
             future.result()
 
@@ -191,5 +192,6 @@ def _addresses(command: tuple[str, ...]) -> dict[str, str]:
     return {name: f"127.0.0.1:{free_port()}" for name in ("METRICS_HTTP_ADDR", "SERVER_ADDR")}
 
 
-def _unix(rfc3339: str) -> float:
+def unix(rfc3339: str) -> float:
+    """A time in a log as Unix time."""
     return datetime.fromisoformat(rfc3339).timestamp()

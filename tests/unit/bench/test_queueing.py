@@ -75,7 +75,7 @@ def test_brokers_that_are_busy_make_batches_larger_and_later():
 
     shared, own = (course(each, 10_000) for each in (busy, apart))
 
-    assert shared.transactions < 1 / 800e-6 < own.transactions
+    assert shared.transactions < 1.01 / 800e-6 < own.transactions
     assert shared.percentile(0.5) > own.percentile(0.5)
     assert replace(busy, broker_firing_seconds=20e-6).capacity < 50_000 < busy.capacity
 
