@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 KEPT = Path(__file__).parent.parent / "docs" / "performance.jsonl"
 
+QUIET_CORES = 0.1
+"""For processes that have nothing to do with a measurement: more than that changes the figures."""
+
 Values = dict[str, dict[str, list[float]]]
 """Group, name, one value of each round."""
 
@@ -64,6 +67,8 @@ class Measured:
     seconds: float
     """How long it took, so that the next run can say when it will end."""
     rounds: int
+    others: float
+    """Cores that processes took meanwhile which have nothing to do with it."""
     figures: Values
 
     def to_json(self) -> str:
@@ -71,11 +76,11 @@ class Measured:
         return json.dumps({name: getattr(self, name) for name in self.__slots__}, ensure_ascii=False)
 
 
-def now(scenario: str, seconds: float, rounds: int, figures: Values) -> Measured:
+def now(scenario: str, seconds: float, rounds: int, others: float, figures: Values) -> Measured:
     """What was measured just now on this machine."""
     when = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     short = {group: {name: [short_value(v) for v in vs] for name, vs in of.items()} for group, of in figures.items()}
-    return Measured(scenario, when, machine(), round(seconds, 1), rounds, short)
+    return Measured(scenario, when, machine(), round(seconds, 1), rounds, round(others, 2), short)
 
 
 def parsed(line: str, where: str) -> Measured:

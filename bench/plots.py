@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bench.scaling import Load
     from bench.sizing import Need
 
-GREY, BLUE, ORANGE, GREEN = "#767676", "#2f7fd6", "#d2761b", "#2e9a57"
+GREY, BLUE, ORANGE, GREEN = "#7a7a7a", "#2f7fd6", "#d2761b", "#2e9a57"
 """Each has a contrast of 3 at least with white and with GitHub's dark background; the grey, of text, 4."""
 
 STYLE = {
@@ -101,8 +101,8 @@ def _bars(panel: Any, title: str, series: Series) -> None:
     above = [max(found) - median for median, found in zip(medians, known.values(), strict=True)]
     colours = [BLUE if name == "ours" or name.startswith("restore") else ORANGE for name in known]
     drawn = panel.bar(list(known), medians, color=colours, width=0.6, yerr=[below, above], ecolor=GREY, capsize=3)
-    panel.bar_label(drawn, [f"{median:,.0f}" for median in medians], label_type="center", color="white")
-    panel.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    panel.bar_label(drawn, [f"{median / 1000:,.0f}k" for median in medians], label_type="center", color="white")
+    panel.yaxis.set_major_formatter(lambda value, _: f"{value / 1000:,.0f}k")
 
 
 def _lateness(panel: Any, runs: Mapping[str, Measured]) -> None:

@@ -14,7 +14,7 @@ import click
 
 from bench.amounts import spread
 from bench.bars import BARS
-from bench.figures import KEPT, Measured, keep, kept, now
+from bench.figures import KEPT, QUIET_CORES, Measured, keep, kept, now
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -48,7 +48,11 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def bars(runs: Mapping[str, Measured]) -> str:
     """Every figure that has a bound."""
     rows = (bar.row(runs) for bar in BARS)
-    return markdown(("figure", "bound", "median (range)", "verdict"), rows)
+    table = markdown(("figure", "bound", "median (range)", "verdict"), rows)
+    busy = [run.scenario for run in runs.values() if run.others > QUIET_CORES]
+    if not busy:
+        return table
+    return f"{table}\nMeasured while other processes ran, and so of little worth: {', '.join(busy)}.\n"
 
 
 def everything(runs: Mapping[str, Measured]) -> str:
@@ -67,7 +71,10 @@ def _groups(run: Measured) -> Iterator[str]:
 
 def _origin(run: Measured) -> str:
     took = f", in {run.seconds:.0f} s" if run.seconds else ""
-    return f"{run.when[:10]}, {run.rounds} round{'s' * (run.rounds != 1)}{took}.\n"
+    told = f"{run.when[:10]}, {run.rounds} round{'s' * (run.rounds != 1)}{took}"
+    if run.others > QUIET_CORES:
+        return f"{told}; **other processes took {run.others:.2f} cores meanwhile: to be measured again**.\n"
+    return f"{told}.\n"
 
 
 def machines(runs: Mapping[str, Measured]) -> str:
@@ -91,8 +98,7 @@ def added(scenario: str, found: dict[str, Any]) -> Measured:
     """The JSON of another bench: names with the values of each round, or with a median and its range as text."""
     given = found.get("figures", found)
     figures = {name.strip(): _values(name, values) for name, values in given.items()}
-    fresh = now(scenario, 0.0, max(map(len, figures.values())), {scenario: figures})
-    return Measured(scenario, fresh.when, fresh.machine, 0.0, fresh.rounds, fresh.figures)
+    return now(scenario, 0.0, max(map(len, figures.values())), 0.0, {scenario: figures})
 
 
 def _values(name: str, given: Any) -> list[float]:

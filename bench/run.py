@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 import click
 
 from bench import restores, scenarios
-from bench.figures import Table, keep, kept, machine, now
+from bench.figures import QUIET_CORES, Table, keep, kept, machine, now
 from bench.installation import peer_command
 from bench.scenarios import SMALL, Bench, Sizes
+from bench.usage import Others
 from dev.local_kafka import LocalKafka
 from scheduler.runtime.cli import echo_table
 
@@ -75,12 +76,17 @@ def measured(chosen: Sequence[str], bench: Bench, rounds: int, table: Table) -> 
     """Each scenario, one after the other; the table has all of their figures."""
     every = plans(bench, rounds)
     for name in chosen:
-        start, of_it = time.time(), Table()
+        start, of_it, others = time.time(), Table(), Others(bench.broker)
         for number, figures in enumerate(every[name](), 1):
             click.echo(f"{name}, round {number} after {time.time() - start:.0f} s", err=True)
             of_it.add(figures)
             table.add(figures)
-        yield now(name, time.time() - start, rounds, of_it.figures)
+        cores = others.cores()
+        if cores > QUIET_CORES:
+            click.echo(
+                f"{name}: other processes took {cores:.2f} cores meanwhile; the figures are of little worth", err=True
+            )
+        yield now(name, time.time() - start, rounds, cores, of_it.figures)
 
 
 def expected(chosen: Sequence[str], rounds: int) -> str:

@@ -25,6 +25,37 @@ def cpu_seconds(pids: Iterable[int]) -> float:
     return used
 
 
+class Others:
+    """What processes that have nothing to do with a measurement take meanwhile; there should be none.
+
+    Args:
+        broker: process ids of the broker, which may not be a child of this process.
+    """
+
+    def __init__(self, broker: Iterable[int]) -> None:
+        self._broker = list(broker)
+        self._start, self._before = time.time(), self._now()
+
+    def _now(self) -> float:
+        machine = psutil.cpu_times()
+        busy = sum(machine) - machine.idle - getattr(machine, "iowait", 0.0) - getattr(machine, "guest", 0.0)
+        own = {os.getpid(), *self._broker}
+        own |= {child.pid for pid in tuple(own) for child in psutil.Process(pid).children(recursive=True)}
+        used = 0.0
+        for pid in own:
+            try:
+                times = psutil.Process(pid).cpu_times()
+            except psutil.NoSuchProcess:
+                continue
+            # those of children that have ended are kept by their parents
+            used += times.user + times.system + times.children_user + times.children_system
+        return float(busy) - used
+
+    def cores(self) -> float:
+        """On average from its construction on."""
+        return max(0.0, (self._now() - self._before) / (time.time() - self._start))
+
+
 class Meter:
     """CPU of each kind of process from its construction on; `stop` ends the time that counts.
 

@@ -12,8 +12,10 @@ from bench.figures import Figure, Measured, Table, keep, kept, median, now
 BAR = Bar("drained", "burst", "100 at once", "ratio", least=0.7, aim=0.85)
 
 
-def run(scenario: str, *, when: str = "2030-01-01T00:00:00Z", ratio: float = 0.8) -> Measured:
-    return Measured(scenario, when, "2 cores", 12.3, 3, {"100 at once": {"ratio": [ratio, ratio - 0.1, ratio + 0.1]}})
+def run(scenario: str, *, when: str = "2030-01-01T00:00:00Z", ratio: float = 0.8, others: float = 0.0) -> Measured:
+    return Measured(
+        scenario, when, "2 cores", 12.3, 3, others, {"100 at once": {"ratio": [ratio, ratio - 0.1, ratio + 0.1]}}
+    )
 
 
 def test_the_newest_of_each_scenario_is_kept_and_the_others_stay(tmp_path):
@@ -72,6 +74,12 @@ def test_the_page_holds_bounds_machines_and_figures():
     assert report.page(page, {"burst": run("burst")}) == page
 
 
+def test_what_was_measured_on_a_busy_machine_is_marked():
+    assert "of little worth: burst" in report.bars({"burst": run("burst", others=0.5), "restore": run("restore")})
+    assert "0.50 cores meanwhile" in report.everything({"burst": run("burst", others=0.5)})
+    assert "of little worth" not in report.bars({"burst": run("burst", others=0.05)})
+
+
 def test_a_page_without_its_marks_is_named():
     with pytest.raises(SystemExit, match="<!-- bars -->"):
         report.page("no marks", {})
@@ -109,4 +117,4 @@ def test_amounts_as_people_write_them():
 
 
 def test_what_is_kept_is_short():
-    assert now("burst", 1.0, 1, {"a": {"b": [1.23456789]}}).figures == {"a": {"b": [1.235]}}
+    assert now("burst", 1.0, 1, 0.0, {"a": {"b": [1.23456789]}}).figures == {"a": {"b": [1.235]}}
