@@ -82,6 +82,7 @@ BARS = (
     Bar(f"{_RESTORE}: memory for each", "restore", _RESTORE, "memory for each, bytes", most=170, aim=100, unit=" B"),
     Bar(f"{_PAYLOADS}: 100 bytes", "payloads", _PAYLOADS, "100 bytes: memory for each, bytes", most=170, unit=" B"),
     Bar(f"{_PAYLOADS}: 10 kB", "payloads", _PAYLOADS, "10 kB: memory for each, bytes", most=170, unit=" B"),
+    Bar(f"{_PAYLOADS}: the same", "payloads", _PAYLOADS, "10 kB to 100 bytes, memory", most=1.1),
     Bar(f"{_RESTORE}: idle, cores", "restore", _RESTORE, "cores used while idle", most=0.01),
     Bar(f"{_MILLIONS}: restored in", "millions", _MILLIONS, "restored in, s", most=25, unit=" s"),
     Bar(f"{_MILLIONS}: resident", "millions", _MILLIONS, "resident, MB", most=1700, unit=" MB"),

@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from bench.figures import Figure
 from bench.installation import OURS
@@ -59,11 +59,13 @@ def consume_rate(installation: Installation) -> float:
     while left:
         first = consumer.poll(0.1)
         for message in () if first is None else (first, *consumer.consume(10_000, 0)):
-            partition, end = message.partition(), message.error() is not None
-            count += not end
+            error = message.error()
+            if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's public code
+                raise KafkaException(error)
+            count += error is None
             # its end is told up to half a second after its last record
-            if end or message.offset() >= ends[partition] - 1:
-                left.discard(partition)
+            if error is not None or message.offset() >= ends[message.partition()] - 1:
+                left.discard(message.partition())
     seconds = time.time() - start
     consumer.close()
     return count / seconds
@@ -130,7 +132,7 @@ def payloads(bench: Bench) -> list[Figure]:
     """As many of 100 bytes and of 10 kB: the memory for each is to be the same."""
     count = bench.sizes.pending // 4
     group = f"{count:,} pending: payloads of 100 bytes and of 10 kB"
-    figures = []
+    figures, found = [], []
     for name, size in (("100 bytes", 100), ("10 kB", 10_000)):
         installation = bench.installation()
         before = empty(installation)
@@ -138,13 +140,13 @@ def payloads(bench: Bench) -> list[Figure]:
         with installation.replica(ready=False) as replica:
             seconds = restored_seconds(installation, replica)
             time.sleep(SETTLE_SECONDS)
-            each = (replica.resident_bytes() - before.resident) / count
+            found.append((replica.resident_bytes() - before.resident) / count)
         installation.clear()
         figures += [
-            Figure(group, f"{name}: memory for each, bytes", each),
+            Figure(group, f"{name}: memory for each, bytes", found[-1]),
             Figure(group, f"{name}: restored in, s", seconds),
         ]
-    return figures
+    return [*figures, Figure(group, "10 kB to 100 bytes, memory", found[1] / found[0])]
 
 
 def restoring(bench: Bench) -> list[Figure]:
