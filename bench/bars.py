@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.amounts import number, spread
-from bench.figures import values
+from bench.figures import QUIET_CORES, values
 from bench.scenarios import Sizes
 
 if TYPE_CHECKING:
@@ -50,8 +50,14 @@ class Bar:
         found = values(runs, self.scenario, self.group, self.name)
         if not found:
             return self.what, self.bound, NOT_MEASURED, ""
-        verdict = "" if self.least is None and self.most is None else "met" if self.met(found) else "**missed**"
-        return self.what, self.bound, spread(found), verdict
+        return self.what, self.bound, spread(found), self._verdict(found, runs[self.scenario])
+
+    def _verdict(self, found: list[float], run: Measured) -> str:
+        if run.others > QUIET_CORES:
+            return "to be measured again"
+        if self.least is None and self.most is None:
+            return ""
+        return "met" if self.met(found) else "**missed**"
 
 
 SIZES = Sizes()

@@ -52,7 +52,7 @@ def bars(runs: Mapping[str, Measured]) -> str:
     busy = [run.scenario for run in runs.values() if run.others > QUIET_CORES]
     if not busy:
         return table
-    return f"{table}\nMeasured while other processes ran, and so of little worth: {', '.join(busy)}.\n"
+    return f"{table}\nMeasured while other processes ran, and so to be measured again: {', '.join(busy)}.\n"
 
 
 def everything(runs: Mapping[str, Measured]) -> str:

@@ -75,9 +75,10 @@ def test_the_page_holds_bounds_machines_and_figures():
 
 
 def test_what_was_measured_on_a_busy_machine_is_marked():
-    assert "of little worth: burst" in report.bars({"burst": run("burst", others=0.5), "restore": run("restore")})
+    assert BAR.row({"burst": run("burst", others=0.5)})[3] == "to be measured again"
+    assert "to be measured again: burst" in report.bars({"burst": run("burst", others=0.5), "restore": run("restore")})
     assert "0.50 cores meanwhile" in report.everything({"burst": run("burst", others=0.5)})
-    assert "of little worth" not in report.bars({"burst": run("burst", others=0.05)})
+    assert "to be measured again" not in report.bars({"burst": run("burst", others=0.05)})
 
 
 def test_a_page_without_its_marks_is_named():
