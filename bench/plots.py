@@ -155,6 +155,9 @@ def scaling(
             known = _known(runs, name)
             left.scatter(list(known), list(known.values()), color=colour, marker="D", label=f"{name}, measured")
         left.set(xscale="log", yscale="log", xlabel="firings a second of one replica", ylabel="lateness, ms")
+        left.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        left.yaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else "")
+        left.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         left.set_title("one replica and its broker on two cores\n(dotted: brokers apart)", loc="left")
         left.grid()
         left.legend()
@@ -166,6 +169,7 @@ def scaling(
         right.set_yticks(places, rows)
         right.invert_yaxis()
         right.set(xscale="log", xlabel="s")
+        right.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         right.set_title("nothing fires for (pending, firings/s, replicas)", loc="left")
         names = ("all start, tombstones of a day", "of an hour", "one is killed, of an hour")
         handles = [

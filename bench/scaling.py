@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import replace
-from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -15,10 +14,9 @@ import click
 from bench.amounts import count, number, seconds, size
 from bench.figures import KEPT, kept, values
 from bench.limits import limits
-from bench.queueing import simulate
 from bench.report import between, markdown
 from bench.scenarios import Sizes
-from bench.sizing import SIMULATED, Assumed, Costs, costs, need, records
+from bench.sizing import Assumed, Costs, costs, need, records, steady
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -87,7 +85,7 @@ def agreement(runs: Mapping[str, Measured], costs: Costs, queue: Replica) -> lis
     burst = f"{SIZES.burst:,} due at one instant"
     found = []
     if late := values(runs, "fast", fast, "lateness p50, ms"):
-        course = simulate(queue, SIZES.fast, SIMULATED / SIZES.fast, Random(1))
+        course = steady(queue, SIZES.fast)
         late99 = values(runs, "fast", fast, "lateness p99, ms")
         found.append((f"{SIZES.fast:,}/s: p50, ms", statistics.median(late), course.percentile(0.5) * 1000))
         found.append((f"{SIZES.fast:,}/s: p99, ms", statistics.median(late99), course.percentile(0.99) * 1000))
@@ -113,7 +111,7 @@ def loads(queue: Replica) -> Iterator[Load]:
     apart = replace(queue, broker_cores=None)
     for share in SHARES:
         rate = share * queue.capacity
-        courses = [simulate(each, rate, SIMULATED / rate, Random(1)) for each in (queue, apart)]
+        courses = [steady(each, rate) for each in (queue, apart)]
         yield Load(rate, *((course.percentile(0.5), course.percentile(0.99)) for course in courses))
 
 

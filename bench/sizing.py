@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bench.figures import Measured
+    from bench.queueing import Course
 
 SIZES = Sizes()
 TARGET, TOPIC = "online-videos", "schedules"
@@ -30,6 +31,8 @@ APPENDS = 4
 """Of a transaction to `__transaction_state`: begun, its partitions, prepared, over."""
 SIMULATED = 30_000
 """Schedules in a simulation: 240 of those that count are later than the p99."""
+TURNS = 300
+"""Transactions of each partition, one after the other, that a simulation lasts at least."""
 SESSION_SECONDS = 6.0
 JOIN_SECONDS = 1.5
 """Until the group has settled and the fences are up."""
@@ -211,6 +214,12 @@ class Need:
         return self.pending / self.rate
 
 
+def steady(queue: Replica, rate: float) -> Course:
+    """A replica under that load for long enough."""
+    seconds = max(SIMULATED / rate, TURNS * queue.latency_seconds)
+    return simulate(queue, rate, seconds, Random(1))
+
+
 def reread(delay: float, window: float = LOOK_SECONDS) -> float:
     """Records read again for each firing, where the order of writing has nothing to do with the order of due times."""
     return min(float(JUMP), max(1.0, delay / window))
@@ -245,7 +254,7 @@ def need(pending: float, rate: float, costs: Costs, queue: Replica, assumed: Ass
         transaction_seconds=queue.transaction_seconds / left,
         broker_cores=None,
     )
-    course = simulate(share, rate / replicas, SIMULATED / (rate / replicas), Random(1))
+    course = steady(share, rate / replicas)
     transactions = course.transactions * replicas
     bytes_of = records(assumed)
     history = assumed.copies * rate * RETENTION_MS / 1000 * bytes_of.history
