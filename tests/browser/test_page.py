@@ -126,7 +126,7 @@ def test_every_page_opens_and_fits_and_shows_anybodys_text_as_text(
     with opened(installation, chromium, mode=mode, results_topic=installation.target) as tab:
         furnish(installation)
         pages = {
-            "": "order-1",
+            "": "Where this is",
             "schedules": EVIL,
             f"schedule?id={EVIL.replace('=', '%3D')}": EVIL,
             "schedule?id=every": "@every 10m",
@@ -138,8 +138,7 @@ def test_every_page_opens_and_fits_and_shows_anybodys_text_as_text(
         }
         for number, (path, text) in enumerate(pages.items()):
             page = tab.open(path)
-            if path:
-                tab.sees(text)
+            tab.sees(text)
             for opener in page.locator("button.row-open").all()[:2]:
                 opener.click()
                 page.locator(".opened").first.wait_for()

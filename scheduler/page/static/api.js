@@ -19,8 +19,8 @@ export const token = {
 const heard = new EventTarget();
 export const on = (name, listener) => heard.addEventListener(name, listener);
 
-export async function ask(method, path, { query, body, signal } = {}) {
-  const url = new URL(BASE + path, location.origin);
+export async function ask(method, path, { query, body, signal, base = BASE } = {}) {
+  const url = new URL(base + path, location.origin);
   for (const [name, value] of Object.entries(query ?? {})) {
     for (const each of [value].flat()) {
       if (each !== undefined && each !== null && each !== "") url.searchParams.append(name, each);
@@ -50,6 +50,9 @@ export async function ask(method, path, { query, body, signal } = {}) {
 }
 
 export const get = (path, query, signal) => ask("GET", path, { query, signal });
+
+// Who this replica is and what it reads; it is told to anybody.
+export const info = (signal) => ask("GET", "/info", { base: "", signal });
 
 // An id in a path: with its slashes escaped, so that none of its parts can be taken for a way.
 export const schedulePath = (id) => `/schedules/${encodeURIComponent(id)}`;

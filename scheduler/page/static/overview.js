@@ -1,11 +1,11 @@
 // What there is, when it comes, who has it, and what has gone wrong.
 
-import { ask, get } from "./api.js";
+import { ask, get, info } from "./api.js";
 import { hour } from "./chart.js";
 import { confirm, toast } from "./dialogs.js";
 import { h, put } from "./dom.js";
 import { coming, count, distance, duration, instant, plural } from "./format.js";
-import { button, chip, empty, heading, mono, note, section, table, unanswered } from "./parts.js";
+import { button, chip, empty, facts, heading, mono, note, section, table, unanswered } from "./parts.js";
 import { link } from "./route.js";
 
 const sum = (list, of) => list.reduce((total, each) => total + (of(each) ?? 0), 0);
@@ -16,13 +16,13 @@ export default async function overview(root, page) {
   put(root, heading("Overview", pauses), body);
 
   async function draw() {
-    const [replicas, pending, ended] = await Promise.all(
-      ["/replicas", "/pending", "/outcomes"].map((path) => get(path, {}, page.signal)),
-    );
+    const [replicas, pending, ended, me] = await Promise.all([
+      ...["/replicas", "/pending", "/outcomes"].map((path) => get(path, {}, page.signal)), info(page.signal),
+    ]);
     const partitions = replicas.replicas.flatMap((replica) => replica.partitions.map((each) => ({ ...each, replica })));
     put(pauses, held(partitions, draw));
     put(body, unanswered(replicas.unanswered), figures(partitions, pending, ended), timeline(pending),
-      h("div", { class: "columns" }, targets(pending), outcomes(ended)), replicaTable(replicas, partitions));
+      h("div", { class: "columns" }, targets(pending), outcomes(ended)), replicaTable(replicas, partitions), installation(me));
   }
 
   await draw();
@@ -110,4 +110,13 @@ function replicaTable(replicas, partitions) {
       ["Next due", (each) => (each.overdue ? distance : coming)(each.next_due)],
       ["Restored in", (each) => (each.restore_seconds === null ? "–" : duration(each.restore_seconds * 1000)), "number"],
     ], rows));
+}
+
+function installation({ hostname, address, kafka }) {
+  return section("Where this is", facts([
+    ["Kafka", mono(kafka.bootstrap_servers)],
+    ["Schedules", kafka.topics.map((each, n) => [n ? ", " : "", mono(each)])],
+    ["History", mono(kafka.history_topic)],
+    ["This replica", [mono(hostname), address.length ? h("span", { class: "faint beside" }, address.join(", ")) : null]],
+  ]));
 }
