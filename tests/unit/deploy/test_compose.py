@@ -15,7 +15,7 @@ from tests.support.command_lines import parse
 ROOT = Path(__file__).parents[3]
 DOCUMENT = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = DOCUMENT["services"]
-OURS = {name: service for name, service in SERVICES.items() if "build" in service}
+OURS = {name: service for name, service in SERVICES.items() if service["image"].startswith("kafka-delay-scheduler:")}
 ONE_SHOT = {"topics"}
 VARIABLES = {name.upper() for name in Settings.model_fields}
 
@@ -67,6 +67,11 @@ def test_ours_say_what_the_programs_understand(name: str) -> None:
     assert set(service["environment"]) <= VARIABLES
     assert "container_name" not in service
     assert "stop_grace_period" in service
+
+
+def test_the_image_is_built_once_for_all_that_run_it() -> None:
+    assert [name for name, service in SERVICES.items() if "build" in service] == ["scheduler"]
+    assert len({service["image"] for service in OURS.values()}) == 1
 
 
 def test_replicas_can_be_added() -> None:
