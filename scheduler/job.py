@@ -5,7 +5,7 @@ JSON. Times are RFC 3339, durations are seconds. Unknown fields are kept and tra
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -20,6 +20,9 @@ from pydantic import (
 from pydantic_core import PydanticCustomError, PydanticKnownError, to_jsonable_python
 
 from scheduler.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Seconds = Annotated[float, Field(ge=0, le=365 * 86_400, allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1, max_length=249)]
@@ -144,6 +147,11 @@ class Job(BaseModel):
         if self.attempt > self.max_attempts:
             raise ValueError(f"attempt {self.attempt} of {self.max_attempts}")
         return self
+
+    def fill_in(self, values: Mapping[str, Any]) -> None:
+        """Set fields as stated, unchecked and all at once: one by one, seven cost 2 us, as much as to read the job."""
+        self.__dict__.update(values)
+        self.model_fields_set.update(values)
 
     def to_json(self) -> bytes:
         """The message; fields at their default are left out, so that equal jobs are equal bytes.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 import signal
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -19,11 +18,12 @@ from scheduler.runtime import cli, logs
 from scheduler.runtime.logs import fields
 from scheduler.runtime.option_types import Seconds
 from scheduler.runtime.settings import Settings
+from worker import interpreter
 from worker.dead_cli import dead
 from worker.loading import load
 from worker.metrics import Metrics
 from worker.monitoring import serve
-from worker.options import SWITCH_SECONDS, Options
+from worker.options import Options
 from worker.service import Worker
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def command(
     # one address, whatever else this process's environment says of the scheduler's
     settings = Settings.load(metrics_http_addr=metrics_addr)
     logs.configure(settings.log_level, settings.log_format)
-    sys.setswitchinterval(SWITCH_SECONDS)
+    interpreter.tune()
     clock = SystemClock()
     registry = CollectorRegistry()
     options = Options(cluster, retry, slots, group_id, drain, kill_grace)

@@ -35,6 +35,15 @@ class _Call(Protocol):
     def stop(self) -> None: ...
 
 
+class _Mine(threading.local):
+    """What a thread that makes calls knows of itself."""
+
+    ending = False
+    """Whether it is telling the end of its call."""
+    next: _ThreadCall | None = None
+    """The call that it makes after this one."""
+
+
 class HandlerJobs:
     """Calls the handlers of jobs.
 
@@ -49,7 +58,7 @@ class HandlerJobs:
         self._broken = broken
         self._slots = slots
         self._calls: queue.SimpleQueue[_ThreadCall | None] = queue.SimpleQueue()
-        self._mine = threading.local()
+        self._mine = _Mine()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread: threading.Thread | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -75,16 +84,16 @@ class HandlerJobs:
         context = JobContext.of(run.job, run.intended_start)
         if handler.coroutine:
             loop = self._loop or self._start_loop()
-            call = _CoroutineCall(handler, context, run.job, self._guarded(done, threaded=False), loop)
+            call = _CoroutineCall(handler, context, run.job, self._guarded(done), loop)
             loop.call_soon_threadsafe(self._begin, call)
             return call
         threaded = (
-            _ProcessCall(handler, context, run.job, self._guarded(done), self._processes)
+            _ProcessCall(handler, context, run.job, done, self._processes)
             if handler.process
-            else _ThreadCall(handler, context, run.job, self._guarded(done))
+            else _ThreadCall(handler, context, run.job, done)
         )
         mine = self._mine
-        if getattr(mine, "ending", False) and mine.next is None:
+        if mine.ending and mine.next is None:
             # this thread's own call has just ended, and begins this one: it goes on with it, nobody has to be woken
             mine.next = threaded
         else:
@@ -101,29 +110,30 @@ class HandlerJobs:
             loop.call_soon_threadsafe(loop.stop)
             self._loop_thread.join(END_SECONDS)
 
-    def _guarded(self, done: Callable[[Ended], None], *, threaded: bool = True) -> Callable[[Ended], None]:
+    def _guarded(self, done: Callable[[Ended], None]) -> Callable[[Ended], None]:
         def tell_end(ended: Ended) -> None:
-            self._mine.ending = threaded
             try:
                 done(ended)
             except BaseException as error:  # noqa: BLE001 - raised again in the poll loop, which ends the worker
                 self._broken(error)
-            finally:
-                self._mine.ending = False
 
         return tell_end
 
     def _serve(self) -> None:
         mine = self._mine
-        mine.next = None
         while (call := self._calls.get()) is not None:
-            mine.next = call
-            while (following := mine.next) is not None:
+            following: _ThreadCall | None = call
+            while following is not None:
                 mine.next = None
                 try:
-                    following.run()
+                    ended = following.run()
+                    mine.ending = True
+                    following.done(ended)
                 except BaseException as error:  # noqa: BLE001 - raised again in the poll loop, which ends the worker
                     self._broken(error)
+                finally:
+                    mine.ending = False
+                following = mine.next
 
     def _start_loop(self) -> asyncio.AbstractEventLoop:
         self._loop = asyncio.new_event_loop()
@@ -154,20 +164,21 @@ class HandlerJobs:
 class _ThreadCall:
     """A call in a thread."""
 
+    __slots__ = ("_context", "_handler", "_job", "done")
+
     def __init__(self, handler: Handler, context: JobContext, job: Job, done: Callable[[Ended], None]) -> None:
         self._handler = handler
         self._context = context
         self._job = job
-        self._done = done
+        self.done = done
 
     def stop(self) -> None:
         """Ask; the function may look, and nothing can make it."""
         self._context.stop()
 
-    def run(self) -> None:
+    def run(self) -> Ended:
         if self._context.stops:
-            self._done(STOPPED)
-            return
+            return STOPPED
         token = CURRENT.set(self._context)
         try:
             ended, value = self._called()
@@ -175,7 +186,7 @@ class _ThreadCall:
                 hook(self._handler, self._context, self._job, ended, value)
         finally:
             CURRENT.reset(token)
-        self._done(ended)
+        return ended
 
     def _called(self) -> tuple[Ended, Any]:
         return call(self._handler, self._job)
@@ -196,6 +207,8 @@ def call(handler: Handler, job: Job) -> tuple[Ended, Any]:
 
 class _ProcessCall(_ThreadCall):
     """A call in another process, waited for in a thread."""
+
+    __slots__ = ("_lock", "_process", "_processes")
 
     def __init__(
         self,

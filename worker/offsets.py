@@ -110,12 +110,13 @@ class Progress:
         """A record has arrived; tell whether there is something to do."""
         if offset in self._under_way:
             return False
-        # records come in order: what was expected before this one has been deleted by retention
-        for gone in list(takewhile(lambda expected: expected < offset, self._expected)):
-            del self._expected[gone]
         needed = not self.done(offset)
-        self._expected.pop(offset, None)
-        self._next = max(self._next, offset + 1)
+        if self._expected:
+            # records come in order: what was expected before this one has been deleted by retention
+            for gone in list(takewhile(lambda expected: expected <= offset, self._expected)):
+                del self._expected[gone]
+        if offset >= self._next:
+            self._next = offset + 1
         if needed:
             self._under_way[offset] = None
         return needed

@@ -6,9 +6,6 @@ from dataclasses import dataclass
 
 from scheduler.topics import retry_topic_name
 
-SWITCH_SECONDS = 0.0005
-"""A slot that is free waits for its next job as long as another thread may keep the interpreter; 5 ms by default."""
-
 
 @dataclass(frozen=True, slots=True)
 class Options:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -11,8 +10,9 @@ from prometheus_client import CollectorRegistry
 
 from scheduler.clock import SystemClock
 from scheduler.runtime import logs
+from worker import interpreter
 from worker.metrics import Metrics
-from worker.options import SWITCH_SECONDS, Options
+from worker.options import Options
 from worker.service import Worker
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class QueueWorker:
     def main(self) -> None:
         """`run` as a program: log, and stop at SIGTERM and Ctrl-C."""
         logs.configure(self._settings.log_level, self._settings.log_format)
-        sys.setswitchinterval(SWITCH_SECONDS)
+        interpreter.tune()
 
         def stop(_number: int, _frame: FrameType | None) -> None:
             self.stop()

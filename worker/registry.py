@@ -83,9 +83,8 @@ class Handler:
         if job.timeout_seconds is not None and not (self.process or self.coroutine):
             raise InputError(f"timeout_seconds: {_NO_TIMEOUT.format(self.name)}")
         told = job.model_fields_set
-        for name, value in self.stated.items():
-            if name not in told:
-                setattr(job, name, value)
+        stated = self.stated
+        job.fill_in(stated if told.isdisjoint(stated) else {n: stated[n] for n in stated if n not in told})
         return job
 
 

@@ -72,6 +72,10 @@ class Finished:
 class Running:
     """An attempt under way, from the moment it has a slot."""
 
+    __slots__ = (
+        "_attempt", "_done", "_late_ms", "_replaced_by", "_runner", "_started_ms", "_to_stop", "began", "noted", "run"
+    )  # fmt: skip
+
     def __init__(self, runner: Runner, run: Run, done: Callable[[Finished], None], *, noted: bool) -> None:
         self.run = run
         self.noted = noted

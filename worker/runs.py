@@ -143,15 +143,15 @@ def _run(
     if value is None:
         raise InputError("the message has no value; a job is JSON")
     job = accept(Job.from_json(value))
-    reported = {name: raw for name, raw in headers if name in (wire.FIRE_ID, wire.EPOCH)}
+    reported = dict(headers) if headers else {}
     due_ms = _instant(reported[wire.EPOCH]) if wire.EPOCH in reported else timestamp_ms
     run_id = job.run_id or display(reported.get(wire.FIRE_ID)) or str(source)
     if job.intended_start is not None and parse_instant(job.intended_start) is None:
         raise InputError(f"intended_start: {job.intended_start[:40]!r} is not RFC 3339 such as 2030-01-01T00:00:00Z")
     intended_start = job.intended_start or rfc3339(due_ms)
     # written into the job that was just read: a copy would be a third of what reading it costs
-    job.cluster, job.run_id, job.intended_start = cluster, run_id, intended_start
-    customer = [header for header in headers if not header[0].startswith(wire.PREFIX)]
+    job.fill_in({"cluster": cluster, "run_id": run_id, "intended_start": intended_start})
+    customer = [header for header in headers if not header[0].startswith(wire.PREFIX)] if headers else []
     return Run(source, job, run_id, intended_start, due_ms, customer, size=len(value))
 
 

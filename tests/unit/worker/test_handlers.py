@@ -87,7 +87,7 @@ def test_an_exception_is_told_with_its_place_and_is_retried(caller: Caller) -> N
 
     assert (ended.exit, ended.output.last_line, ended.final) == ("ValueError", "attempt 1 is too early", False)
     assert "in flaky" in ended.output.text
-    assert "worker/" not in ended.output.text
+    assert "worker/handlers.py" not in ended.output.text
 
 
 @pytest.mark.parametrize(("kind", "final"), [("key", True), ("index", False), ("value", True)])
