@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import subprocess
@@ -11,6 +10,8 @@ import threading
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
+
+from pydantic_core import from_json, to_json
 
 from scheduler.clock import Deadline
 from scheduler.errors import SchedulerError
@@ -105,7 +106,7 @@ class Commands:
             "run": number,
             "mark": f"{self._mark}-{number}",
             "command": command.command,
-            "environment": dict(command.environment),
+            "environment": command.environment,
             "stdin": command.stdin,
             "timeout": command.timeout_seconds,
             "directory": command.directory,
@@ -130,7 +131,7 @@ class Commands:
         self._channel.close()
 
     def _order(self, order: dict[str, Any]) -> None:
-        line = json.dumps(order).encode() + b"\n"
+        line = to_json(order) + b"\n"
         try:
             with self._lock:  # two threads' orders must not be mixed
                 self._channel.sendall(line)
@@ -143,7 +144,7 @@ class Commands:
             while received := self._receive():
                 *said, rest = (rest + received).split(b"\n")
                 for line in said:
-                    self._hear(json.loads(line))
+                    self._hear(from_json(line))
             if not self._closing:
                 raise self._lost()
         except BaseException as error:  # noqa: BLE001 - whoever runs commands has to know

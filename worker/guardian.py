@@ -13,7 +13,6 @@ From it: `{"lines": n, "told": [..]}`, `{"ended": n, "how": {..}}`.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import selectors
 import signal
@@ -22,16 +21,19 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
+from pydantic_core import from_json, to_json
+
 from scheduler.clock import Deadline, SystemClock
 from worker.execution import LOOK_SECONDS, NEVER, UNKILLABLE_SECONDS, Command, Execution, Patience
 from worker.processes import find, kill_marked, send
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from types import FrameType
 
     from scheduler.clock import Clock
 
+PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR")
+"""What a command gets of the worker's environment; the rest may hold the worker's own secrets."""
 RECEIVE_BYTES = 256 * 1024
 CONGESTED_BYTES = 1024 * 1024
 """With so much that the worker has not taken, no output is read: the commands wait in their writes."""
@@ -49,6 +51,8 @@ class Guardian:
         self._outbox = bytearray()
         self._executions: dict[int, Execution] = {}
         self._processes: dict[int, Execution] = {}
+        # known here, and not told with each order: it may hold what is no UTF-8, and so no JSON
+        self._passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         self._null = os.open(os.devnull, os.O_RDWR)
         self._earliest = NEVER
         channel.settimeout(0)
@@ -99,7 +103,7 @@ class Guardian:
         if b"\n" in received:
             *orders, self._inbox = self._inbox.split(b"\n")
             for order in orders:
-                self._obey(json.loads(order))
+                self._obey(from_json(order))
         return bool(received)
 
     def _obey(self, order: dict[str, Any]) -> None:
@@ -109,7 +113,8 @@ class Guardian:
                 execution.stop()
                 self._settle(execution)
             return
-        command = Command(order["command"], order["environment"], order["stdin"], order["timeout"], order["directory"])
+        environment = {**self._passed_on, **order["environment"]}
+        command = Command(order["command"], environment, order["stdin"], order["timeout"], order["directory"])
         execution = Execution(
             order["run"],
             command,
@@ -119,39 +124,25 @@ class Guardian:
             selector=self._all,
         )
         self._executions[execution.number] = execution
-        process = execution.start(self._null)
-        if process:
-            self._processes[process] = execution
+        execution.start(self._null)
+        if execution.process:
+            self._processes[execution.process] = execution
         self._settle(execution)
 
     def _reap(self) -> None:
         with contextlib.suppress(BlockingIOError):
             self._wakes.recv(4096)
-        for process in self._exited():
-            execution = self._processes.pop(process)
-            if execution.ended is None:
-                execution.look_for_exit()
-                self._settle(execution)
-
-    def _exited(self) -> Iterator[int]:
-        """The commands whose main process has exited; each is reaped before the next is named."""
-        if not hasattr(os, "waitid"):  # macOS, before Python 3.13
-            yield from [process for process, execution in self._processes.items() if execution.reaped()]
-            return
-        while self._processes:
+        while True:
             try:
-                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                process, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
-                break
-            if found is None:
-                break
-            if (execution := self._processes.get(found.si_pid)) is None:
-                os.waitpid(found.si_pid, 0)  # none of ours, and nobody else would do it
-                continue
-            execution.reaped()
-            yield found.si_pid
-        # those that were reaped in passing, while they were told to end
-        yield from [process for process, execution in self._processes.items() if execution.ended is not None]
+                return
+            if not process:
+                return
+            execution = self._processes.pop(process, None)
+            if execution is not None:  # else it is none of ours, or was given up
+                execution.exited(os.waitstatus_to_exitcode(status))
+                self._settle(execution)
 
     def _look(self) -> None:
         now = self._clock.monotonic()
@@ -167,12 +158,14 @@ class Guardian:
         if execution.told:
             self._put({"lines": execution.number, "told": execution.told})
             execution.told.clear()
-        if execution.ended is not None:
+        if execution.ended is not None and execution.number in self._executions:
             del self._executions[execution.number]
+            if self._processes.get(execution.process) is execution:  # it was reaped in passing, or given up
+                del self._processes[execution.process]
             self._put({"ended": execution.number, "how": execution.ended.as_json()})
 
     def _put(self, said: dict[str, Any]) -> None:
-        self._outbox += json.dumps(said).encode() + b"\n"
+        self._outbox += to_json(said) + b"\n"
 
     def _send(self) -> bool:
         if self._outbox:
@@ -208,6 +201,7 @@ class Guardian:
 def main() -> None:
     """Started by `commands` with the socket's descriptor and two durations in seconds."""
     channel = socket.socket(fileno=int(sys.argv[1]))
+    channel.set_inheritable(False)  # nor is any other here: a command that held it would hide this process's end
     # what ends the worker must not end the guardian before it; a handler, unlike SIG_IGN, is not inherited by commands
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, _pass_by)

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 import psutil
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable, Collection, Iterable
+
+    from worker.spawning import Leader
 
 MARK = "JOB_EXECUTION"
 
@@ -27,10 +28,10 @@ class Family:
 
     def __init__(self, mark: str) -> None:
         self.mark = mark
-        self._leader: subprocess.Popen[bytes] | None = None
+        self._leader: Leader | None = None
         self._known: set[psutil.Process] = set()
 
-    def lead_by(self, leader: subprocess.Popen[bytes]) -> None:
+    def lead_by(self, leader: Leader) -> None:
         """Name the process that was started as leader of a new group, with the mark in its environment."""
         self._leader = leader
 

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from scheduler.job import FailedAttempt, Job, Retry, json_schema
 from worker.cli import command
-from worker.command_jobs import PASSED_ON
+from worker.guardian import PASSED_ON
 from worker.metrics import Metrics
 from worker.outcome import Outcome
 

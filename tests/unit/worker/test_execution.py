@@ -111,7 +111,7 @@ def test_what_cannot_be_started_is_a_failure_with_the_reason(command: list[str],
     assert ended.exit.startswith("could not start: ")
 
 
-@pytest.mark.parametrize("spare", range(5))
+@pytest.mark.parametrize("spare", range(3))
 def test_a_guardian_that_may_open_no_more_files_fails_that_command_and_goes_on(spare: int, guarded: Guarded) -> None:
     guarded.run("true").ended()
     guardian = psutil.Process(guarded.commands.guardian)
