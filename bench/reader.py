@@ -44,6 +44,13 @@ class Reader:
             seen += len(self._some(seconds))
         return time.time()
 
+    def values(self, wanted: int) -> list[bytes]:
+        """Read that many records at least: what they hold."""
+        found: list[bytes] = []
+        while len(found) < wanted:
+            found += [message.value() or b"" for message in self._some()]
+        return found
+
     def arrivals(self, wanted: int) -> list[tuple[float, int]]:
         """Read that many records at least: when some were here, and how many there were until then."""
         found: list[tuple[float, int]] = []

@@ -2,6 +2,9 @@
 
 A job costs the machine what its process costs; what the worker adds is the job's record, its result and its offset in
 a transaction, and two lines of log. The ratio of the two rates of one round says how much that is.
+
+How soon a slot is used again is seen by the jobs themselves: each says what time it is, one after the other in one
+slot, and in a loop that starts the next when the last has ended.
 """
 
 from __future__ import annotations
@@ -11,15 +14,18 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import click
 import psutil
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
+from pydantic_core import from_json
 
 from bench.reader import Reader
 from dev.local_kafka import LocalKafka
@@ -30,9 +36,12 @@ from scheduler.runtime.settings import Settings
 from scheduler.topics import cluster_topic, dead_letter_topic, results_topic, schedules_topic
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 PARTITIONS = 8
+STAMP = ["date", "+%s%N"]
+STAMPS = 500
+STAMPS_WARM = 100
 WARM = 2_000
 """The first runs of a worker are not counted: it starts, and notes what an earlier worker may have begun."""
 
@@ -56,6 +65,20 @@ def spawn_threads(count: int, slots: int) -> float:
     with ThreadPoolExecutor(slots) as pool:
         list(pool.map(lambda _: subprocess.Popen(["true"]).wait(), range(count)))
     return count / (time.monotonic() - start)
+
+
+def stamps(count: int) -> list[int]:
+    """When each of so many processes was, one after the other in a bare loop; Unix nanoseconds."""
+    with tempfile.TemporaryFile() as said:
+        for _ in range(count):
+            subprocess.Popen(STAMP, stdout=said).wait()
+        said.seek(0)
+        return [int(line) for line in said]
+
+
+def steps_ms(said: Iterable[int]) -> list[float]:
+    """From one to the next, ascending."""
+    return sorted((later - earlier) / 1e6 for earlier, later in pairwise(sorted(said)))
 
 
 class Cluster:
@@ -100,6 +123,18 @@ class Cluster:
             worker.wait(30)
             reader.close()
         return more / (end - start), cpu / more * 1000
+
+    def stamps(self, count: int) -> list[int]:
+        """When each of so many jobs was, in one slot, and all of them waiting from the beginning; Unix nanoseconds."""
+        self.put(count, [{"command": STAMP}])
+        reader = self.reader()
+        worker = self.worker("--slots", "1")
+        try:
+            return [int(from_json(result)["output"]) for result in reader.values(count)]
+        finally:
+            worker.terminate()
+            worker.wait(30)
+            reader.close()
 
     def put(self, count: int, kinds: Sequence[Mapping[str, Any]], first: int = 0) -> None:
         """Put jobs into the topic: of each kind in turn, over all partitions."""
@@ -147,6 +182,10 @@ def _spread(values: list[float], digits: int = 0) -> str:
     return f"{statistics.median(values):,.{digits}f}  ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
 
 
+def _percentiles(values: Sequence[float], less: float = 0.0) -> str:
+    return " / ".join(f"{sorted(values)[round((len(values) - 1) * share)] - less:.1f}" for share in (0.5, 0.99))
+
+
 @click.command()
 @click.option("--rounds", default=5, show_default=True, help="Of each in turn; the median counts.")
 @click.option("--jobs", default=3_000, show_default=True, help="Short jobs in a round.")
@@ -159,6 +198,8 @@ def main(*, rounds: int, jobs: int, slots: int, as_json: bool) -> None:
     threads: list[float] = []
     rates: list[float] = []
     cpus: list[float] = []
+    in_loop: list[float] = []
+    in_slot: list[float] = []
     with ExitStack() as until_the_end:
         servers = given or until_the_end.enter_context(LocalKafka()).bootstrap_servers
         for number in range(rounds):
@@ -168,6 +209,9 @@ def main(*, rounds: int, jobs: int, slots: int, as_json: bool) -> None:
             rates.append(rate)
             cpus.append(cpu)
             threads.append(spawn_threads(jobs, slots))
+            in_loop += steps_ms(stamps(STAMPS))
+            # the first are those of a worker that is still starting
+            in_slot += steps_ms(sorted(Cluster(servers, number).stamps(STAMPS + STAMPS_WARM))[STAMPS_WARM:])
     rows = [
         ("bare loop, processes per second", _spread(loops)),
         (f"bare loop with {slots} threads, processes per second", _spread(threads)),
@@ -175,6 +219,9 @@ def main(*, rounds: int, jobs: int, slots: int, as_json: bool) -> None:
         ("  ratio to the bare loop of its round", _spread([a / b for a, b in zip(rates, loops, strict=True)], 2)),
         ("  ratio to the loop with threads", _spread([a / b for a, b in zip(rates, threads, strict=True)], 2)),
         ("  CPU of the worker for each, commands not counted, ms", _spread(cpus, 2)),
+        ("from job to job in one slot, ms, p50 / p99", _percentiles(in_slot)),
+        ("from process to process in the bare loop, ms, p50 / p99", _percentiles(in_loop)),
+        ("slot used again, ms after a job's end, p50 / p99", _percentiles(in_slot, less=statistics.median(in_loop))),
     ]
     machine = (
         f"{psutil.cpu_count()} cores, {psutil.virtual_memory().total // 2**30} GiB, {platform.platform()}, "

@@ -28,7 +28,7 @@ log = logging.getLogger("worker")
 HUNG_SECONDS = 60.0
 """A task that takes longer hangs: its calls' own limits (15 s each) add up to less. librdkafka's may be ignored while
 the group coordinator is away (librdkafka 5456)."""
-APART_SECONDS = 0.05
+APART_SECONDS = 0.1
 """From the beginning of a transaction to that of the next, unless a run waits for it: of short jobs, each would cost
 Kafka more than the job costs this machine. What ends after a while of silence is booked at once."""
 FIRST_PAUSE_SECONDS = 0.1

@@ -23,7 +23,7 @@ from __future__ import annotations
 import base64
 import re
 from dataclasses import dataclass
-from itertools import pairwise, takewhile
+from itertools import chain, pairwise, takewhile
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -123,10 +123,15 @@ class Progress:
 
     def position(self, finished: Collection[int]) -> Position:
         """What to commit once the given attempts are done too; of no use with more than `LONGEST_METADATA`."""
-        undone = [offset for offset in (*self._under_way, *self._expected) if offset not in finished]
-        high = max(self._high, *(offset + 1 for offset in finished)) if finished else self._high
+        high = max(self._high, max(finished, default=-1) + 1)
+        undone: list[int] = []
+        for offset in chain(self._under_way, self._expected):
+            if offset not in finished:
+                undone.append(offset)
+                if offset >= high:
+                    break  # thousands may wait behind the last that is finished
         first = undone[0] if undone else max(self._next, high)
-        notes = self._notes_of(undone, max(first, self._next)) if self._notes else {}
+        notes = self._notes_of(finished, max(first, self._next)) if self._notes else {}
         if first >= high and not notes and not self.open:
             return Position(first)
         beyond = [first, *(offset for offset in undone[1:] if offset < high)]
@@ -138,10 +143,13 @@ class Progress:
         undone = [offset for offset in (*self._under_way, *self._expected) if offset not in finished]
         return {offset for offset in finished if len(undone) <= WINDOW or offset < undone[WINDOW]}
 
-    def _notes_of(self, undone: Collection[int], unread: int) -> dict[int, int]:
+    def _notes_of(self, finished: Collection[int], unread: int) -> dict[int, int]:
         # of what was not read yet too: this owner may get no further
-        known = {*undone, *(offset for offset in self._notes if offset >= unread)}
-        return {offset: times for offset, times in sorted(self._notes.items()) if offset in known}
+        return {
+            offset: times
+            for offset, times in sorted(self._notes.items())
+            if offset >= unread or (offset not in finished and (offset in self._under_way or offset in self._expected))
+        }
 
     def finish(self, finished: Collection[int]) -> None:
         """The given attempts are done, and a committed transaction says so."""
