@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import accumulate, islice, takewhile
 from typing import TYPE_CHECKING
 
 from confluent_kafka import OFFSET_BEGINNING
@@ -13,7 +14,7 @@ from worker.offsets import LONGEST_METADATA, SPAN, Position, Progress
 from worker.runs import Poison, Run, Suspicion, read
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from confluent_kafka import Message
 
@@ -28,7 +29,9 @@ PAUSE_AT = 5_000
 """Attempts of a partition, waiting ones included, from which it is paused: so long a backlog of one job keeps no other
 waiting. What the client has fetched of a paused partition it fetches again, so a pause must be worth it."""
 PAUSE_AT_BYTES = 16 * 2**20
-"""The same for their messages, all together: they are kept in memory."""
+"""The same for their messages and what they have said, all together: they are kept in memory until they are booked."""
+BOOKED_BYTES = 4 * 2**20
+"""Of a partition in one transaction, and one entry at least: the client has room for 1 GiB that is not sent."""
 RESUME_BELOW = 0.5
 """Of these marks."""
 SUSPECTS = 200
@@ -60,6 +63,8 @@ class Partition:
         """What the books say beside the entries is to be said anew."""
         self.finished: dict[Finished | Poison, None] = {}
         """Ended, and not yet in the books; in the order of their ends."""
+        self.unbooked_bytes = 0
+        """Of these, with what they have said."""
         self.paused = True
         self.start: int | None = None
         """An offset to go to before reading; None once that is done."""
@@ -101,7 +106,8 @@ class Partition:
             return None
         found = read(message, self._cluster, self._accept)
         if isinstance(found, Poison):
-            self.finished[found] = None
+            self._bytes += weight(found)
+            self._finish(found)
             return None
         run = self._with_its_past(found, self._progress.begun(offset))
         self._runs.add(run)
@@ -127,14 +133,19 @@ class Partition:
         """An attempt has ended; one that was stopped is not done, whoever owns the partition next makes it again."""
         run = finished.run
         self._runs.remove(run)
-        self._bytes -= run.size
         if not finished.ended.stopped:
-            self.finished[finished] = None
+            self._bytes += weight(finished) - run.size
+            self._finish(finished)
             return
+        self._bytes -= run.size
         progress, offset = self._known(), run.source.offset
         if progress.begun(offset) > run.lost:
             progress.note(offset, run.lost)
             self.note_undone = True
+
+    def _finish(self, entry: Finished | Poison) -> None:
+        self.finished[entry] = None
+        self.unbooked_bytes += weight(entry)
 
     def note(self, run: Run) -> None:
         """The run has begun, or is about to: the books are to say so."""
@@ -149,7 +160,7 @@ class Partition:
     def booking(self) -> tuple[list[Finished | Poison], Position]:
         """Entries to put into the books now, and what to commit with them."""
         progress = self._known()
-        entries = {offset_of(entry): entry for entry in self.finished}
+        entries = {offset_of(entry): entry for entry in self._next_to_book()}
         position = progress.position(entries.keys())
         if len(position.metadata) > LONGEST_METADATA:
             # too many before them are not done; they wait until there are fewer
@@ -157,6 +168,13 @@ class Partition:
             entries = {offset: entry for offset, entry in entries.items() if offset in told}
             position = progress.position(entries.keys())
         return list(entries.values()), position
+
+    def _next_to_book(self) -> Iterable[Finished | Poison]:
+        if self.unbooked_bytes <= BOOKED_BYTES:
+            return self.finished
+        upto = accumulate(map(weight, self.finished))
+        count = sum(1 for _ in takewhile(lambda total: total <= BOOKED_BYTES, upto))
+        return islice(self.finished, max(1, count))
 
     def booked(self, entries: Sequence[Finished | Poison], notes: Sequence[Run]) -> None:
         """Those entries and notes are in the books, and whatever else the position said."""
@@ -166,6 +184,8 @@ class Partition:
         self._known().finish([offset_of(entry) for entry in entries])
         for entry in entries:
             del self.finished[entry]
+            self._bytes -= weight(entry)
+            self.unbooked_bytes -= weight(entry)
         del self.notes[: len(notes)]  # they were the oldest, and others came behind them meanwhile
 
     def wants_pause(self) -> bool:
@@ -183,6 +203,13 @@ class Partition:
         if self._progress is None:
             raise RuntimeError("the partition is not restored")
         return self._progress
+
+
+def weight(entry: Finished | Poison) -> int:
+    """About how many bytes are kept of it."""
+    if isinstance(entry, Poison):
+        return len(entry.value or b"")
+    return entry.run.size + len(entry.ended.output.text)
 
 
 def offset_of(entry: Finished | Poison) -> int:

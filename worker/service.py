@@ -57,6 +57,8 @@ BATCH = 250
 """Messages taken in before the books are tended again."""
 BOOKS_SECONDS = 10.0
 """How long a leaving worker tries to put what has ended into the books."""
+UNBOOKED_BYTES = 64 * 2**20
+"""With more that is not in the books, because Kafka is away or slow, nothing is begun: each run says up to 64 KiB."""
 DEFAULT_MAX_POLL_MS = 300_000
 
 
@@ -204,6 +206,7 @@ class Worker:
             if partition is not None and partition.has(run):
                 partition.note(run)
         self._bookkeeper.tend(self._owned, self._group_metadata)
+        self._slots.hold(sum(partition.unbooked_bytes for partition in self._owned.values()) > UNBOOKED_BYTES)
         for key, partition in () if leaving else self._owned.items():  # who leaves takes nothing more in
             if partition.wants_pause() != partition.paused:
                 self._turn(key, partition)

@@ -42,7 +42,7 @@ class Slots:
         self._aside: deque[Run] = deque()  # lost before, and waiting for the one on probation
         self._on_probation: Run | None = None
         self._lock = threading.RLock()
-        self._closed = False
+        self._closed = self._on_hold = False
         self._ended: queue.SimpleQueue[Finished | BaseException] = queue.SimpleQueue()
 
     def add(self, runs: Iterable[Run]) -> None:
@@ -154,6 +154,15 @@ class Slots:
             self._closed = True
             self._lanes.remove(lambda _: True)
 
+    def hold(self, on: bool) -> None:  # noqa: FBT001 - it is all that is said
+        """Begin nothing until this is taken back; what runs goes on."""
+        if on == self._on_hold:
+            return
+        with self._lock:
+            self._on_hold = on
+            begun = self._fill()
+        self._start(begun)
+
     def _make_way_for(self, run: Run) -> None:
         why = f"replaced by {run.run_id}"
         for waiting in self._lanes.remove(lambda other: other.lane == run.lane):
@@ -173,7 +182,7 @@ class Slots:
     def _fill(self) -> list[Running]:
         """Give free slots away; what is to be started, once the lock is free."""
         begun: list[Running] = []
-        while self._free and not self._closed and (run := self._next()) is not None:
+        while self._free and not (self._closed or self._on_hold) and (run := self._next()) is not None:
             self._free -= 1
             if run.careful or (run.suspicion is not None and run.suspicion.spend()):
                 self._held[run] = False

@@ -103,6 +103,19 @@ def stage() -> Stage:
     return Stage()
 
 
+def test_on_hold_nothing_begins_and_what_runs_goes_on(stage: Stage) -> None:
+    stage.add("a1")
+    stage.slots.hold(True)
+    stage.add("b1")
+
+    stage.play.end("a1")
+
+    assert stage.running == []
+    assert stage.ended() == {"a1": "succeeded"}
+    stage.slots.hold(False)
+    assert stage.running == ["b1"]
+
+
 def test_a_slot_that_is_free_takes_the_next_in_the_very_call_that_freed_it(stage: Stage) -> None:
     for run_id in ("a1", "b1", "c1"):
         stage.add(run_id)
