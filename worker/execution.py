@@ -140,8 +140,6 @@ class Execution:
             self._timeout_at = now + self._command.timeout_seconds
         self._watch_at = now + WATCH_SECONDS
         self.wake_at = min(self._watch_at, self._timeout_at)
-        if self._input is not None:  # it did not take all at once
-            self._watch()
 
     def ready(self, events: int) -> None:
         """A pipe is ready."""

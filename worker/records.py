@@ -73,6 +73,8 @@ class Books:
             return [self._poison(entry, brief=brief)]
         result = self._result(entry, brief=brief)
         match entry.then:
+            case None:
+                return [result, *(self._follow(entry, job, brief=brief) for job in entry.ended.follows)]
             case RetryAt() as retry if not brief:
                 return [result, self._retry(entry.run, retry)]
             case RetryAt(job=job):
@@ -82,8 +84,6 @@ class Books:
                 if entry.ended.output.text and not brief:
                     letter.headers.append((DEAD_LETTER_OUTPUT, entry.ended.output.text[-OUTPUT_CHARACTERS:].encode()))
                 return [result, letter]
-            case None:
-                return [result, *(self._follow(entry, job, brief=brief) for job in entry.ended.follows)]
 
     def started(self, started: Started) -> Write:
         """The record of an attempt that is about to begin."""
@@ -128,12 +128,12 @@ class Books:
             "source": run.source._asdict(),
         }
         match finished.then:
+            case None:
+                pass
             case RetryAt(due_ms=due_ms) if not brief:
                 result |= {"then": "retry", "retry_at": rfc3339(due_ms)}
             case RetryAt() | DeadLetter():
                 result["then"] = "dead-letter"
-            case None:
-                pass
         return Write(self.results_topic, run.run_id.encode(), to_json(result))
 
     def _retry(self, run: Run, retry: RetryAt) -> Write:

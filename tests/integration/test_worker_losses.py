@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.broker import Broker, Topics
-    from tests.support.workers import WorkerProcess
+    from tests.support.workers import Event, WorkerProcess
 
 
 @pytest.fixture
@@ -40,29 +40,35 @@ def killer(seen: Path, victim: Path, after: str) -> str:
     return f"echo run >>{seen}; {after} kill -9 $(cat {victim}); sleep 600"
 
 
-def supervised(bench: Bench, again: dict[str, str], victim: Path, times: int) -> WorkerProcess:
-    """A worker that is started again each time it was killed, as its supervisor would."""
-    for _ in range(times):
+def supervised(bench: Bench, again: dict[str, str], victim: Path) -> Event:
+    """A worker that is started again each time it was killed, as by a supervisor; the killer's end as it is told."""
+
+    def ends(worker: WorkerProcess) -> list[Event]:
+        return [event for event in worker.all("run finished") if event["job"] == "killer"]
+
+    for _ in range(6):
         worker = bench.worker(**again)
         victim.write_text(str(worker.pid))
+        wait_until(lambda it=worker: it.gone or ends(it), "the worker was killed, or has given the job up")
+        if found := ends(worker):
+            return found[0]
         assert worker.ended() == -signal.SIGKILL
-    return bench.worker(**again)
+    return pytest.fail("the job was never given up")
 
 
-@pytest.mark.parametrize(("after", "runs"), [("sleep 0.5;", 3), ("", 4)], ids=["later", "at-once"])
+@pytest.mark.parametrize(("after", "runs"), [("sleep 0.5;", {3}), ("", {3, 4})], ids=["later", "at-once"])
 def test_a_job_that_kills_its_worker_is_given_up_when_its_attempts_are_used_up(
-    bench: Bench, again: dict[str, str], tmp_path: Path, after: str, runs: int
+    bench: Bench, again: dict[str, str], tmp_path: Path, after: str, runs: set[int]
 ) -> None:
-    """One that does so at once is noted from the second time on: only then there is a worker that died before."""
+    """One that does so at once is noted from the second time on, or from the first where the machine is slow."""
     seen, victim = tmp_path / "seen", tmp_path / "victim"
     bench.send(killer(seen, victim, after), name="killer", max_attempts=3)
     bench.send("sleep 0.2", name="bystander", partition=0)
 
-    last = supervised(bench, again, victim, runs)
-    finished = last.wait_for("run finished", lambda event: event["job"] == "killer")
+    finished = supervised(bench, again, victim)
     (dead,) = bench.read(bench.dead_letters, 1)
 
-    assert len(seen.read_text().splitlines()) == runs
+    assert len(seen.read_text().splitlines()) in runs
     assert (finished["outcome"], finished["then"]) == ("lost", "dead letter")
     assert b"lost: its worker ended" in dict(dead.headers() or [])["dead-letter-reason"]
     assert [error.attempt for error in Job.from_json(dead.value() or b"").errors] == [1, 2, 3]

@@ -81,6 +81,11 @@ class WorkerProcess:
         """Its process id."""
         return self._process.pid
 
+    @property
+    def gone(self) -> bool:
+        """Whether it has ended."""
+        return self._process.poll() is not None
+
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 

@@ -144,6 +144,13 @@ def test_a_command_ignores_no_signal_that_python_does(directory: str | None, gua
         assert ended.exit == f"killed by SIG{name}"
 
 
+@pytest.mark.parametrize("directory", [None, "/"])
+def test_a_command_leads_a_process_group_of_its_own(directory: str | None, guarded: Guarded) -> None:
+    own = "import os; print(os.getpgrp() == os.getpid())"
+
+    assert guarded.run([sys.executable, "-c", own], directory=directory).ended().output.text == "True\n"
+
+
 def test_a_name_is_looked_for_in_the_path_of_the_job(guarded: Guarded, tmp_path: Path) -> None:
     program = tmp_path / "true"
     program.write_text("#!/bin/sh\necho mine\n")
