@@ -136,31 +136,6 @@ def test_a_command_holds_its_own_three_descriptors_and_no_other(directory: str |
     assert ended.output.text == "[0, 1, 2]\n"
 
 
-@pytest.mark.parametrize("directory", [None, "/"])
-def test_a_command_ignores_no_signal_that_python_does(directory: str | None, guarded: Guarded) -> None:
-    for name in ("PIPE", "XFSZ"):
-        ended = guarded.run(f"kill -{name} $$; echo still here", directory=directory).ended()
-
-        assert ended.exit == f"killed by SIG{name}"
-
-
-@pytest.mark.parametrize("directory", [None, "/"])
-def test_a_command_leads_a_process_group_of_its_own(directory: str | None, guarded: Guarded) -> None:
-    own = "import os; print(os.getpgrp() == os.getpid())"
-
-    assert guarded.run([sys.executable, "-c", own], directory=directory).ended().output.text == "True\n"
-
-
-def test_a_name_is_looked_for_in_the_path_of_the_job(guarded: Guarded, tmp_path: Path) -> None:
-    program = tmp_path / "true"
-    program.write_text("#!/bin/sh\necho mine\n")
-    program.chmod(0o755)
-
-    ended = guarded.run(["true"], environment={"PATH": str(tmp_path)}).ended()
-
-    assert ended.output.text == "mine\n"
-
-
 @pytest.mark.parametrize("name", ["KILL", "TERM", "SEGV"])
 def test_an_end_by_a_signal_is_told_as_the_signal(name: str, guarded: Guarded) -> None:
     ended = guarded.run(f"echo last words; kill -{name} $$").ended()
