@@ -27,6 +27,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 from pydantic_core import from_json
 
+from bench.amounts import spread
 from bench.reader import Reader
 from dev.local_kafka import LocalKafka
 from scheduler.job import Job
@@ -178,12 +179,46 @@ def _cpu(pid: int) -> float:
     return used
 
 
-def _spread(values: list[float], digits: int = 0) -> str:
-    return f"{statistics.median(values):,.{digits}f}  ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
+def _percentile(values: Sequence[float], share: float) -> float:
+    return sorted(values)[round((len(values) - 1) * share)]
 
 
-def _percentiles(values: Sequence[float], less: float = 0.0) -> str:
-    return " / ".join(f"{sorted(values)[round((len(values) - 1) * share)] - less:.1f}" for share in (0.5, 0.99))
+def measured(servers: str, number: int, jobs: int, slots: int) -> dict[str, float]:
+    """The figures of one round."""
+    loop = spawn_loop(jobs, slots)
+    rate, cpu = Cluster(servers, number).rate(jobs, slots)
+    threads = spawn_threads(jobs, slots)
+    in_loop = steps_ms(stamps(STAMPS))
+    # the first are those of a worker that is still starting
+    in_slot = steps_ms(sorted(Cluster(servers, number).stamps(STAMPS + STAMPS_WARM))[STAMPS_WARM:])
+    # the end of a job, and the time until the next looks at its clock, are in both
+    usual = statistics.median(in_loop)
+    return {
+        "bare loop, processes per second": loop,
+        f"bare loop with {slots} threads, processes per second": threads,
+        "worker, jobs per second": rate,
+        "ratio to the bare loop of its round": rate / loop,
+        "ratio to the loop with threads": rate / threads,
+        "CPU of the worker for each, commands not counted, ms": cpu,
+        "bare loop, from one process to the next, p50, ms": usual,
+        "bare loop, from one process to the next, p99, ms": _percentile(in_loop, 0.99),
+        "slot reused after, p50, ms": _percentile(in_slot, 0.5) - usual,
+        "slot reused after, p99, ms": _percentile(in_slot, 0.99) - usual,
+    }
+
+
+def show(rounds: Sequence[Mapping[str, float]], about: str, *, as_json: bool) -> None:
+    """The figures of all rounds, for people or for `bench.report`."""
+    figures = {name: [figures[name] for figures in rounds] for name in rounds[0]}
+    machine = (
+        f"{psutil.cpu_count()} cores, {psutil.virtual_memory().total // 2**30} GiB, {platform.platform()}, "
+        f"Python {platform.python_version()}; broker on the same machine, {PARTITIONS} partitions, {about}"
+    )
+    if as_json:
+        echo_json({"machine": machine, "figures": figures})
+    else:
+        echo_table(("figure", "median (range)"), [(name, spread(values)) for name, values in figures.items()])
+        click.echo("\n" + machine)
 
 
 @click.command()
@@ -194,45 +229,13 @@ def _percentiles(values: Sequence[float], less: float = 0.0) -> str:
 def main(*, rounds: int, jobs: int, slots: int, as_json: bool) -> None:
     """Measure how many commands that do nothing a worker runs, against a bare loop that spawns them."""
     given = os.environ.get("BOOTSTRAP_SERVERS")
-    loops: list[float] = []
-    threads: list[float] = []
-    rates: list[float] = []
-    cpus: list[float] = []
-    in_loop: list[float] = []
-    in_slot: list[float] = []
+    found = []
     with ExitStack() as until_the_end:
         servers = given or until_the_end.enter_context(LocalKafka()).bootstrap_servers
         for number in range(rounds):
             click.echo(f"round {number + 1} of {rounds}", err=True)
-            loops.append(spawn_loop(jobs, slots))
-            rate, cpu = Cluster(servers, number).rate(jobs, slots)
-            rates.append(rate)
-            cpus.append(cpu)
-            threads.append(spawn_threads(jobs, slots))
-            in_loop += steps_ms(stamps(STAMPS))
-            # the first are those of a worker that is still starting
-            in_slot += steps_ms(sorted(Cluster(servers, number).stamps(STAMPS + STAMPS_WARM))[STAMPS_WARM:])
-    rows = [
-        ("bare loop, processes per second", _spread(loops)),
-        (f"bare loop with {slots} threads, processes per second", _spread(threads)),
-        ("worker, jobs per second", _spread(rates)),
-        ("  ratio to the bare loop of its round", _spread([a / b for a, b in zip(rates, loops, strict=True)], 2)),
-        ("  ratio to the loop with threads", _spread([a / b for a, b in zip(rates, threads, strict=True)], 2)),
-        ("  CPU of the worker for each, commands not counted, ms", _spread(cpus, 2)),
-        ("from job to job in one slot, ms, p50 / p99", _percentiles(in_slot)),
-        ("from process to process in the bare loop, ms, p50 / p99", _percentiles(in_loop)),
-        ("slot used again, ms after a job's end, p50 / p99", _percentiles(in_slot, less=statistics.median(in_loop))),
-    ]
-    machine = (
-        f"{psutil.cpu_count()} cores, {psutil.virtual_memory().total // 2**30} GiB, {platform.platform()}, "
-        f"Python {platform.python_version()}; broker on the same machine, {PARTITIONS} partitions, {slots} slots, "
-        f"{jobs:,} times `true`"
-    )
-    if as_json:
-        echo_json({"machine": machine, "figures": dict(rows)})
-    else:
-        echo_table(("figure", "median (range)"), rows)
-        click.echo("\n" + machine)
+            found.append(measured(servers, number, jobs, slots))
+    show(found, f"{slots} slots, {jobs:,} times `true`", as_json=as_json)
 
 
 if __name__ == "__main__":
