@@ -162,6 +162,10 @@ def transactional_conf(settings: Settings, client_id: str, transactional_id: str
 def unavailable(settings: Settings, error: KafkaException | KafkaError) -> BrokerUnavailableError:
     """The same error as a sentence for a user, with the address that did not answer."""
     fault = error.args[0] if isinstance(error, KafkaException) else error
+    servers, named_by = settings.bootstrap_servers, "BOOTSTRAP_SERVERS"
+    if not _bootstrap(settings):
+        file = settings.configuration_file
+        servers, named_by = read_kafka_file(file).common["bootstrap.servers"], f"bootstrap.servers in {file}"
     return BrokerUnavailableError(
-        f"Kafka at {settings.bootstrap_servers}: {fault.str()} ({fault.name()}); check BOOTSTRAP_SERVERS and the broker"
+        f"Kafka at {servers}: {fault.str()} ({fault.name()}); check {named_by} and the broker"
     )

@@ -153,8 +153,11 @@ class Settings(BaseSettings):
         """Read the environment; what is given (and not None) wins over it.
 
         Raises:
-            ConfigurationError: a value does not parse; the message names every such variable.
+            ConfigurationError: a value does not parse, and the message names every such variable; or what is given is
+                no setting.
         """
+        if unknown := given.keys() - cls.model_fields.keys():
+            raise ConfigurationError(f"there is no such setting: {', '.join(sorted(unknown))}")
         try:
             return cls(**{name: value for name, value in given.items() if value is not None})
         except ValidationError as error:

@@ -1,6 +1,7 @@
 """Settings: etf1's variables, their defaults, and an error that names what does not parse."""
 
 import pytest
+from confluent_kafka import KafkaError
 from pydantic import SecretStr
 
 from scheduler.errors import ConfigurationError, ExitCode
@@ -12,6 +13,7 @@ from scheduler.runtime.kafka import (
     producer_conf,
     target_conf,
     transactional_conf,
+    unavailable,
 )
 from scheduler.runtime.kafka_file import KafkaFile, read_kafka_file
 from scheduler.runtime.settings import Address, Settings, parse_address
@@ -131,6 +133,11 @@ def test_what_is_given_wins_over_the_environment_and_none_does_not(environment):
     assert Settings.load(group_id=None).group_id == "theirs"
     assert Settings.load(metrics_http_addr=":2").metrics_http_addr == ":2"
     assert Settings.load(metrics_http_addr=None).metrics_http_addr == ":1"
+
+
+def test_what_is_given_and_is_no_setting_is_named():
+    with pytest.raises(ConfigurationError, match="there is no such setting: bootstrap_server, topic"):
+        Settings.load(topic="schedules", bootstrap_server="kafka:9092", group_id="ours")
 
 
 def test_an_empty_variable_is_as_good_as_none(environment):
@@ -314,6 +321,19 @@ def test_the_variable_wins_over_the_file_and_its_default_does_not(environment, t
     assert common_conf(Settings.load(configuration_file=path), "c")["bootstrap.servers"] == "file:9092"
     environment(BOOTSTRAP_SERVERS="variable:9092")
     assert common_conf(Settings.load(configuration_file=path), "c")["bootstrap.servers"] == "variable:9092"
+
+
+def test_a_broker_that_does_not_answer_is_told_with_where_its_address_stands(environment, tmp_path):
+    path = file(tmp_path, "kafka.yaml", YAML)
+    error = KafkaError(KafkaError._TRANSPORT)
+
+    told = str(unavailable(Settings.load(configuration_file=path), error))
+    assert told.startswith("Kafka at file:9092: ")
+    assert told.endswith(f"check bootstrap.servers in {path} and the broker")
+    environment(BOOTSTRAP_SERVERS="variable:9092")
+    told = str(unavailable(Settings.load(configuration_file=path), error))
+    assert told.startswith("Kafka at variable:9092: ")
+    assert told.endswith("check BOOTSTRAP_SERVERS and the broker")
 
 
 def test_the_file_reaches_every_client(environment, tmp_path):
