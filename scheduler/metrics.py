@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
-    from scheduler.broker.owner import Standing
+    from scheduler.broker.standing import Standing
     from scheduler.engine.settlement import Place, Settlement
 
 PLANNED = "planned"

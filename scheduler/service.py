@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from fastapi import APIRouter
     from opentelemetry.trace import TracerProvider
 
-    from scheduler.broker.owner import Standing
+    from scheduler.broker.standing import Standing
     from scheduler.runtime.settings import Address, Settings
     from scheduler.schedule import Schedule
 
@@ -107,6 +107,7 @@ class Scheduler:
             settings.schedules_topics,
             self._make_owner,
             self._owner_in_group,
+            self._others,
             self._rebalanced,
             self._clock,
             self._watchdog,
@@ -241,6 +242,12 @@ class Scheduler:
     def _owner_in_group(self, topic: str, partition: int) -> str | None:
         with self._watchdog.call("describe_consumer_groups", OWNER_SECONDS, topic=topic, partition=partition):
             return self._cluster.owner(self._settings.group_id, topic, partition)
+
+    def _others(self, member_id: str | None) -> bool:
+        """Whether the group has members beside that one."""
+        with self._watchdog.call("describe_consumer_groups", OWNER_SECONDS):
+            members = self._cluster.members(self._settings.group_id, OWNER_SECONDS)
+        return any(each.member_id != member_id for each in members)
 
     def _rebalanced(self, event: str) -> None:
         self._metrics.rebalanced(event)

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from scheduler.archive.archive import Archive
     from scheduler.broker.cluster import Member
     from scheduler.broker.gateway import Written
-    from scheduler.broker.owner import Standing
     from scheduler.broker.requests import Requests
+    from scheduler.broker.standing import Standing
     from scheduler.clock import Clock
     from scheduler.engine.partition import PartitionEngine
     from scheduler.engine.targets import TargetPolicy

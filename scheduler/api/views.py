@@ -14,7 +14,7 @@ from scheduler.durations import format_duration
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from scheduler.broker.owner import Standing
+    from scheduler.broker.standing import Standing
     from scheduler.schedule import Schedule
 
 Where = tuple[str, int]

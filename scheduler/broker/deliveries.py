@@ -163,6 +163,11 @@ class Deliveries:
             if engine.pending.offset_of(key) == offset
         }
 
+    @property
+    def fenced_with_us(self) -> bool:
+        """Whether a fence ends the deliveries as well: not at another cluster."""
+        return self._courier is None
+
     def close(self) -> None:
         """Give up what the courier still holds."""
         if self._courier is not None:

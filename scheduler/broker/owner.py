@@ -1,4 +1,9 @@
-"""One thread that owns one partition: it fences the last owner, feeds the engine and fires what is due."""
+"""One thread that owns one partition: it reads its log, fences the last owner, and fires what is due.
+
+It reads ahead before it puts the fence up, so that the last owner fires meanwhile; and where the partition is given
+away, it fires until it is fenced itself. What is read ahead proves nothing: before anything fires, all is read that
+stands in the log once the fence is up.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +11,24 @@ import logging
 import threading
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 
 from scheduler.broker.deliveries import Blame
 from scheduler.broker.failures import Kind, PublishError
 from scheduler.broker.feed import feed, schedules
+from scheduler.broker.fence import BACKOFF_SECONDS, Fence
 from scheduler.broker.requests import Requests
+from scheduler.broker.standing import Standing
+from scheduler.clock import Deadline
 from scheduler.engine.life import State
 from scheduler.engine.occurrence import oldest
 from scheduler.engine.partition import PartitionEngine
 from scheduler.runtime.logs import fields
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from confluent_kafka import Message
 
@@ -45,23 +53,11 @@ LOOK_SECONDS = 15.0
 BODIES_AT_ONCE = 20_000
 REQUEST_PAUSE_SECONDS = 0.001
 """Between two looks at a change that waits for the clock."""
-BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+NEAR = 20_000
+"""Records before the end of the log at which the fence is put up: they are fetched while it is."""
+_EOF = KafkaError._PARTITION_EOF  # noqa: SLF001 - librdkafka's public code
 
 log = logging.getLogger("scheduler.partition")
-
-
-class Standing(NamedTuple):
-    """Where a partition stands, as its owner last saw it; read from any thread."""
-
-    state: State
-    pending: int
-    overdue: int
-    next_due_ms: int | None
-    postponed: int = 0
-    """Due, and waiting for their target."""
-    paused: bool = False
-    restore_seconds: float | None = None
-    """How long the restore took; None until it is over."""
 
 
 class Owner:
@@ -93,10 +89,11 @@ class Owner:
         self.standing = Standing(State.RESTORING, 0, 0, None)
         self.read_to = 0
         """Every record below this offset is applied; read from any thread."""
+        self.reads_ahead = True
+        """Whether no fence is put up yet; until then it wants to know `log_end`, as far as the reader does."""
+        self.log_end: int | None = None
         self._publisher = publisher
         self._deliveries = deliveries
-        self._high_watermark = high_watermark
-        self._is_ours = is_ours
         self._clock = clock
         self._observer = observer
         self._on_commit = on_commit
@@ -110,11 +107,18 @@ class Owner:
         self.requests = Requests(lambda: self._inbox.put(()))
         self._given = 0
         self._applied = 0
+        self._at_end = False
+        """Whether the end of the log was the last that was read."""
         self._told = 0
         self._limit = MAX_BATCH
         self._failures = 0
         """Transactions that failed in a row for no fault of a record."""
         self._stop = threading.Event()
+        self._stay: Deadline | None = None
+        """Until when it goes on though the partition is another's; None while it is ours."""
+        self._fence = Fence(place, publisher, high_watermark, is_ours, clock, observer, self._stop)
+        self._before = State.RESTORING
+        """What it did until it was running."""
         self._running_since_ms = 0
         self._restore_seconds: float | None = None
         self._thread = threading.Thread(target=self._main, name=f"{place.topic}-{place.partition}", daemon=True)
@@ -148,6 +152,19 @@ class Owner:
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
+    def leave(self, seconds: float) -> None:
+        """The partition is another's: go on until that one's fence is up, at most so long.
+
+        In doubt, or with nothing due by then, it ends sooner. What is read meanwhile is to be given to it as ever.
+        """
+        self._stay = Deadline(self._clock, seconds)
+        self._inbox.put(())
+
+    @property
+    def leaves_to_fence(self) -> bool:
+        """Whether it fires, and the next owner's fence will end all that it does: not deliveries to another cluster."""
+        return self.standing.state is State.RUNNING and self._deliveries.fenced_with_us
+
     # -- its own thread ------------------------------------------------------------------------------
 
     def _main(self) -> None:
@@ -155,7 +172,8 @@ class Owner:
             self._run()
         except PublishError as error:
             self.ended_by = error.kind
-            log.warning("fenced", extra=fields(**self._where, detail=str(error)))
+            if self._stay is None:
+                log.warning("fenced", extra=fields(**self._where, detail=str(error)))
         except Exception:
             # a defect: the partition is taken over afresh from the log rather than left unowned
             self.ended_by = Kind.FATAL
@@ -175,17 +193,43 @@ class Owner:
     def _run(self) -> None:
         started = self._clock.monotonic()
         self.engine.horizon_ms = self._clock.now_ms() + AHEAD_MS
-        self._fence()
-        while not self._stop.is_set():
-            state = self.engine.state
-            self._apply(self._next())
-            self._collect()
+        self._read_ahead()
+        self._put_up(self._fence.put_up)
+        while not self._over():
             if self.engine.state is State.RUNNING:
-                if state is not State.RUNNING:
-                    self._restored(state, self._clock.monotonic() - started)
+                if self._before is not State.RUNNING:
+                    self._restored(self._clock.monotonic() - started)
                 self._fire()
             self.requests.answer(self.engine)
             self._stand()
+            self._apply(self._next())
+            self._collect()
+
+    def _over(self) -> bool:
+        """Whether it is to stop; one that stays does so while something is due in time."""
+        if self._stop.is_set():
+            return True
+        if self._stay is None:
+            return False
+        due_ms = self.engine.next_due_ms()
+        return due_ms is None or max(0.0, self._clock.seconds_until(due_ms)) >= self._stay.remaining()
+
+    def _read_ahead(self) -> None:
+        """Apply what stands in the log, while somebody else may still fire from it."""
+        self.reading = True
+        end = None
+        while not (self._stop.is_set() or self._at_end or (end is not None and self.read_to >= end - NEAR)):
+            self._hear(self._next())
+            self._stand()
+            end = self.log_end
+        self.reads_ahead = False
+
+    def _put_up(self, fence: Callable[[], int | None]) -> None:
+        self.reading = False
+        mark = fence()
+        if mark is not None:
+            self.engine.fenced(mark)
+        self.reading = True
 
     def _stand(self) -> None:
         pending = self.engine.pending
@@ -199,58 +243,23 @@ class Owner:
             self._restore_seconds,
         )
 
-    def _restored(self, before: State, seconds: float) -> None:
-        if before is State.RESTORING:
+    def _restored(self, seconds: float) -> None:
+        if self._before is State.RESTORING:
             self._running_since_ms = self._clock.now_ms()
             self._restore_seconds = seconds
             log.info("restored", extra=fields(**self._where, schedules=len(self.engine.pending), seconds=seconds))
         else:
             self._deliveries.recovered(self.engine)
             log.info("recovered", extra=fields(**self._where))
-
-    def _fence(self) -> None:
-        """Become the only one who can write, and learn up to where others may have written."""
-        self.reading = False
-        started = self._clock.monotonic()
-        for seconds in self._attempts():
-            try:
-                self._publisher.open()
-                mark = self._high_watermark()
-            except PublishError as error:
-                if error.kind is Kind.FENCED:
-                    raise
-                failure = str(error)
-            except KafkaException as error:
-                failure = error.args[0].str()
-            else:
-                self._observer.fenced(self.place, self._clock.monotonic() - started)
-                self.engine.fenced(mark)
-                break
-            self._observer.not_fenced(self.place)
-            log.warning("cannot fence, trying again", extra=fields(**self._where, detail=failure))
-            self._clock.wait(self._stop, seconds)
-        self.reading = True
-
-    def _attempts(self) -> Iterator[float]:
-        """Pauses between attempts, growing, until the partition is to be given up."""
-        attempt = 0
-        while not self._stop.is_set():
-            yield BACKOFF_SECONDS[min(attempt, len(BACKOFF_SECONDS) - 1)]
-            attempt += 1
+        self._before = State.RUNNING
 
     def _recover(self) -> None:
         """After an uncertain transaction: a new fence, but only where the group says that we are the owner."""
-        self.reading = False
-        for seconds in self._attempts():
-            try:
-                if self._is_ours():
-                    break
-                failure = "the group has given the partition to another"
-            except KafkaException as error:
-                failure = error.args[0].str()
-            log.warning("cannot recover yet", extra=fields(**self._where, detail=failure))
-            self._clock.wait(self._stop, seconds)
-        self._fence()
+        self._before = State.RECOVERING
+        if self._stay is not None:
+            self._stop.set()  # the next owner will read from the log what became of it
+        else:
+            self._put_up(self._fence.put_up_again)
 
     def _collect(self) -> None:
         """Take in the bodies that have come, and ask for those that will be needed."""
@@ -297,13 +306,7 @@ class Owner:
         """
         engine = self.engine
         while messages:
-            feed(engine, messages)
-            last = messages[-1]
-            # the end of a partition has the offset of the record to come; an error has none
-            self.read_to = max(self.read_to, last.offset() + (last.error() is None))
-            self._applied += len(messages)
-            if not self.room.is_set() and self.backlog < MAX_BACKLOG // 2:
-                self.room.set()
+            self._hear(messages)
             if self._stop.is_set():
                 return
             due_ms = engine.next_due_ms()
@@ -317,9 +320,22 @@ class Owner:
             self._observer.accepted(self.place, engine.accepted - self._told)
             self._told = engine.accepted
 
+    def _hear(self, messages: Sequence[Message]) -> None:
+        if not messages:
+            return
+        feed(self.engine, messages)
+        last = messages[-1]
+        error = last.error()
+        # the end of a partition has the offset of the record to come; an error has none
+        self.read_to = max(self.read_to, last.offset() + (error is None))
+        self._at_end = error is not None and error.code() == _EOF
+        self._applied += len(messages)
+        if not self.room.is_set() and self.backlog < MAX_BACKLOG // 2:
+            self.room.set()
+
     def _fire(self) -> None:
         """Settle what is due, one transaction after another, hearing what was read in between."""
-        while not self._stop.is_set() and self.engine.state is State.RUNNING:
+        while self.engine.state is State.RUNNING and not self._over():
             now_ms = self._clock.now_ms()
             batch = self.requests.take(self.engine, now_ms)
             batch += self.engine.take(now_ms, self._limit, oldest(now_ms, self._since_delta))
@@ -364,6 +380,9 @@ class Owner:
 
     def _failed(self, batch: Sequence[Settlement], error: PublishError) -> None:
         """Nobody knows what became of the batch: find out, and if a record is at fault, which one."""
+        if error.kind is Kind.FENCED and self._stay is not None:
+            log.info("handed over", extra=fields(**self._where))
+            raise error
         self._observer.failed(self.place, error.kind)
         log.warning(
             "transaction failed",

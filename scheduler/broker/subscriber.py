@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from scheduler.broker.handover import HandOver
 from scheduler.clock import Deadline
 from scheduler.runtime.logs import fields
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.1
 BATCH = 10_000
 HAND_OVER_SECONDS = 1.0
-"""For finishing transactions when partitions are taken away; what is not finished by then is fenced."""
+"""For finishing transactions when partitions are lost; what is not finished by then is fenced."""
 ROOM_SECONDS = 0.05
 RETAKE_SECONDS = 5.0
 """How long after an owner ended by itself the group is asked whether the partition is still ours."""
@@ -49,6 +50,7 @@ class Subscriber:
         topics: Sequence[str],
         make_owner: Callable[[str, int], Owner],
         owner_in_group: Callable[[str, int], str | None],
+        others: Callable[[str | None], bool],
         on_rebalance: Callable[[str], None],
         clock: Clock,
         watchdog: Watchdog,
@@ -59,6 +61,7 @@ class Subscriber:
         self._place: Callable[[Message], Key | int] = _place if len(self._topics) > 1 else Message.partition
         self._make_owner = make_owner
         self._owner_in_group = owner_in_group
+        self._others = others
         self._on_rebalance = on_rebalance
         self._clock = clock
         self._watchdog = watchdog
@@ -72,6 +75,7 @@ class Subscriber:
         """Our name in the group. Noted at each assignment: asked for on another thread, the client would not
         answer until nobody polls any more."""
         self._consumer: Consumer | None = None
+        self._hand_over = HandOver(conf, watchdog)
         self._paused: set[Key] = set()
         self._retake_at: dict[Key, float] = {}
         self._read_up_to: dict[Key, int] = {}
@@ -108,12 +112,23 @@ class Subscriber:
                 self._leave()
 
     def _leave(self) -> None:
-        """Finish what is under way and leave the group, so that others take over at once."""
-        self._take_away(list(self.owners), HAND_OVER_SECONDS)
+        """Leave the group, so that others take over at once, and go on firing until they do."""
+        self._give_away(list(self.owners))
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             with self._watchdog.call("consumer.close", ROUND_SECONDS):
                 consumer.close()
+        if self._hand_over.under_way and not self._is_followed():
+            self._hand_over.stop()
+        self._hand_over.join()
+
+    def _is_followed(self) -> bool:
+        """Whether the group has other members, who take over."""
+        try:
+            return self._others(self.member_id)
+        except KafkaException as error:
+            # the embedded broker cannot be asked, and has nobody else
+            return error.args[0].code() != KafkaError._UNSUPPORTED_FEATURE  # noqa: SLF001
 
     def _read(self, consumer: Consumer) -> None:
         # poll returns with the first record, consume(…, 0) takes what is there beside it: no waiting
@@ -121,7 +136,7 @@ class Subscriber:
         with self._watchdog.call("consumer.poll", ROUND_SECONDS):
             first = consumer.poll(POLL_SECONDS)
         if first is not None:
-            self._hand_out([first, *consumer.consume(BATCH, 0)])
+            self._hand_out(consumer, [first, *consumer.consume(BATCH, 0)])
         if self._paused:
             self._resume(consumer)
         if self._retake_at or any(owner.ended_by for owner in self.owners.values()):
@@ -131,20 +146,29 @@ class Subscriber:
             self._note_lags(consumer)
 
     def _note_lags(self, consumer: Consumer) -> None:
-        """From what the client remembers of the last fetch: the broker is not asked."""
         lags = {}
         for key, owner in self.owners.items():
             if key not in self._read_up_to:
                 continue
-            try:
-                end = consumer.get_watermark_offsets(TopicPartition(*key), cached=True)[1]
-            except KafkaException as error:
-                log.debug("lag is not known", extra=fields(topic=key[0], partition=key[1], detail=str(error.args[0])))
-            else:
+            end = self._end_of(consumer, key)
+            if end is not None:
                 lags[key] = max(0, end - self._read_up_to[key]) + owner.backlog
         self.lags = lags
 
-    def _hand_out(self, messages: list[Message]) -> None:
+    @staticmethod
+    def _end_of(consumer: Consumer, key: Key) -> int | None:
+        """Where the log ends, as the client remembers it from the last fetch: the broker is not asked."""
+        try:
+            end: int = consumer.get_watermark_offsets(TopicPartition(*key), cached=True)[1]
+        except KafkaException as error:
+            log.debug(
+                "the end of the log is not known",
+                extra=fields(topic=key[0], partition=key[1], detail=str(error.args[0])),
+            )
+            return None
+        return end if end >= 0 else None
+
+    def _hand_out(self, consumer: Consumer, messages: list[Message]) -> None:
         for place, group in groupby(messages, key=self._place):
             key = place if isinstance(place, tuple) else (self._topics[0], place)
             owner = self.owners.get(key)
@@ -153,6 +177,8 @@ class Subscriber:
                     self._report(message)
                 continue
             given = list(group)
+            if owner.reads_ahead:
+                owner.log_end = self._end_of(consumer, key)
             owner.give(given)
             last, error = given[-1], given[-1].error()
             if error is None or error.code() == _EOF:
@@ -205,29 +231,50 @@ class Subscriber:
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # the client may call this where the partitions are lost: nothing here relies on still owning them
-        self._dispossess(consumer, partitions, "revoked", HAND_OVER_SECONDS)
+        self._dispossess(consumer, partitions, "revoked", self._give_away)
 
     def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._dispossess(consumer, partitions, "lost", 0.0)
+        self._dispossess(consumer, partitions, "lost", self._take_away)
 
-    def _dispossess(self, consumer: Consumer, partitions: list[TopicPartition], how: str, seconds: float) -> None:
+    def _dispossess(
+        self, consumer: Consumer, partitions: list[TopicPartition], how: str, let_go: Callable[[Sequence[Key]], None]
+    ) -> None:
         self._on_rebalance(how)
         if partitions:
             log.info(how, extra=fields(partitions=_names(partitions)))
-        self._take_away([(partition.topic, partition.partition) for partition in partitions], seconds)
+        let_go([(partition.topic, partition.partition) for partition in partitions])
         consumer.incremental_unassign(partitions)
 
-    def _take_away(self, keys: Sequence[Key], seconds: float) -> None:
-        leaving = [owner for key in keys if (owner := self.owners.get(key)) is not None]
+    def _give_away(self, keys: Sequence[Key]) -> None:
+        """Others will have them: whoever fires there goes on until they do."""
+        owners, read_up_to = self.owners, self._read_up_to
+        staying = {
+            key: (owners[key], read_up_to[key])
+            for key in keys
+            if key in owners and key in read_up_to and owners[key].leaves_to_fence
+        }
+        self._let_go(keys)
+        self._stop([owner for key in keys if key not in staying and (owner := owners.get(key))], HAND_OVER_SECONDS)
+        self._hand_over.begin(staying)
+
+    def _take_away(self, keys: Sequence[Key]) -> None:
+        """Others may have them already."""
+        owners = [owner for key in keys if (owner := self.owners.get(key)) is not None]
+        self._let_go(keys)
+        self._stop(owners, 0.0)
+
+    def _let_go(self, keys: Sequence[Key]) -> None:
         self.owners = {key: owner for key, owner in self.owners.items() if key not in set(keys)}
         for key in keys:
             self._paused.discard(key)
             self._retake_at.pop(key, None)
             self._read_up_to.pop(key, None)
-        for owner in leaving:
+
+    def _stop(self, owners: Sequence[Owner], seconds: float) -> None:
+        for owner in owners:
             owner.stop()
         deadline = Deadline(self._clock, seconds)
-        for owner in leaving:
+        for owner in owners:
             owner.join(deadline.remaining())
 
     def _retake(self, consumer: Consumer) -> None:

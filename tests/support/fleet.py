@@ -15,8 +15,8 @@ from scheduler.archive.store import Store
 from scheduler.archive.tail import Reading
 from scheduler.broker.cluster import Member
 from scheduler.broker.gateway import Written
-from scheduler.broker.owner import Standing
 from scheduler.broker.requests import Requests
+from scheduler.broker.standing import Standing
 from scheduler.clock import SystemClock
 from scheduler.engine.partition import PartitionEngine
 from scheduler.engine.settlement import Out, Place, records

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from planner.watch_metrics import WatchMetrics
-from scheduler.broker.owner import Standing
+from scheduler.broker.standing import Standing
 from scheduler.engine.life import State
 from scheduler.metrics import PartitionCollector, SchedulerMetrics
 from worker.metrics import Metrics as WorkerMetrics

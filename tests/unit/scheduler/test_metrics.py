@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from scheduler.broker.failures import Kind
-from scheduler.broker.owner import Standing
+from scheduler.broker.standing import Standing
 from scheduler.engine.life import State
 from scheduler.engine.settlement import Place, Settlement
 from scheduler.metrics import PartitionCollector, SchedulerMetrics

@@ -1,0 +1,102 @@
+"""The fence of a partition: who had it before can write no more, and it is known up to where it may have written."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from confluent_kafka import KafkaException
+
+from scheduler.broker.failures import Kind, PublishError
+from scheduler.runtime.logs import fields
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Iterator
+
+    from scheduler.broker.observer import Observer
+    from scheduler.broker.publisher import Publisher
+    from scheduler.clock import Clock
+    from scheduler.engine.settlement import Place
+
+BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+log = logging.getLogger("scheduler.partition")
+
+
+class Fence:
+    """Used by the owner's thread; gives up where that one is told to stop."""
+
+    def __init__(
+        self,
+        place: Place,
+        publisher: Publisher,
+        high_watermark: Callable[[], int],
+        is_ours: Callable[[], bool],
+        clock: Clock,
+        observer: Observer,
+        stop: threading.Event,
+    ) -> None:
+        self._place = place
+        self._publisher = publisher
+        self._high_watermark = high_watermark
+        self._is_ours = is_ours
+        self._clock = clock
+        self._observer = observer
+        self._stop = stop
+
+    def put_up(self) -> int | None:
+        """Become the only one who can write; the high watermark from then on, None where it was to stop before.
+
+        Raises:
+            PublishError: another one has become it meanwhile.
+        """
+        started = self._clock.monotonic()
+        for seconds in self._attempts():
+            try:
+                self._publisher.open()
+                opened = self._clock.monotonic()
+                mark = self._high_watermark()
+            except PublishError as error:
+                if error.kind is Kind.FENCED:
+                    raise
+                failure = str(error)
+            except KafkaException as error:
+                failure = error.args[0].str()
+            else:
+                now = self._clock.monotonic()
+                self._observer.fenced(self._place, now - started)
+                log.debug(
+                    "fenced others", extra=fields(**self._where, seconds=opened - started, mark_seconds=now - opened)
+                )
+                return mark
+            self._observer.not_fenced(self._place)
+            self._wait("cannot fence, trying again", failure, seconds)
+        return None
+
+    def put_up_again(self) -> int | None:
+        """The same, but only once the group says that we are the owner: another one is not to be fenced."""
+        for seconds in self._attempts():
+            try:
+                if self._is_ours():
+                    break
+                failure = "the group has given the partition to another"
+            except KafkaException as error:
+                failure = error.args[0].str()
+            self._wait("cannot recover yet", failure, seconds)
+        return self.put_up()
+
+    @property
+    def _where(self) -> dict[str, object]:
+        return {"topic": self._place.topic, "partition": self._place.partition}
+
+    def _attempts(self) -> Iterator[float]:
+        """Pauses between attempts, growing, until the partition is to be given up."""
+        attempt = 0
+        while not self._stop.is_set():
+            yield BACKOFF_SECONDS[min(attempt, len(BACKOFF_SECONDS) - 1)]
+            attempt += 1
+
+    def _wait(self, event: str, failure: str, seconds: float) -> None:
+        log.warning(event, extra=fields(**self._where, detail=failure))
+        self._clock.wait(self._stop, seconds)

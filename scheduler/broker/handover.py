@@ -1,0 +1,103 @@
+"""Partitions that the group takes away, orderly: their owners go on firing until the next ones put their fences up.
+
+The group's consumer no longer reads them, so another one does, which is no member.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from scheduler.runtime.logs import fields
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from scheduler.broker.owner import Owner
+    from scheduler.runtime.kafka import Conf
+    from scheduler.runtime.watchdog import Watchdog
+
+    Key = tuple[str, int]
+
+STAY_SECONDS = 3.0
+"""How long an owner stays, at most: until the group has settled, and for as long as the next one's restore takes."""
+RESTORES = 3
+"""How much longer than its own restore took: who takes over may be busy with others as well."""
+LONGEST_STAY_SECONDS = 25.0
+"""Whoever has asked the replica to stop waits for it; orchestrators kill it after 30 s."""
+POLL_SECONDS = 0.05
+BATCH = 10_000
+CLOSE_SECONDS = 10.0
+
+log = logging.getLogger("scheduler.group")
+
+
+class HandOver:
+    """Called by the reader's thread; every hand-over has a thread and a consumer."""
+
+    def __init__(self, conf: Conf, watchdog: Watchdog) -> None:
+        self._conf = conf
+        self._watchdog = watchdog
+        self._under_way: list[tuple[threading.Thread, list[Owner]]] = []
+
+    def begin(self, leaving: Mapping[Key, tuple[Owner, int]]) -> None:
+        """Owners that stay, and from which offset on each is to be given what is read."""
+        self._under_way = [each for each in self._under_way if each[0].is_alive()]
+        if leaving:
+            owners = [owner for owner, _ in leaving.values()]
+            for owner in owners:
+                restore_seconds = owner.standing.restore_seconds or 0.0
+                owner.leave(min(LONGEST_STAY_SECONDS, STAY_SECONDS + RESTORES * restore_seconds))
+            thread = threading.Thread(target=self._read, args=(leaving,), name="hand-over", daemon=True)
+            self._under_way.append((thread, owners))
+            thread.start()
+
+    @property
+    def under_way(self) -> bool:
+        """Whether an owner stays."""
+        return any(thread.is_alive() for thread, _ in self._under_way)
+
+    def stop(self) -> None:
+        """Nobody will take over: what is under way is finished, and nothing more taken up."""
+        for _, owners in self._under_way:
+            for owner in owners:
+                owner.stop()
+
+    def join(self) -> None:
+        """Return when all have left."""
+        for thread, _ in self._under_way:
+            thread.join()
+
+    def _read(self, leaving: Mapping[Key, tuple[Owner, int]]) -> None:
+        owners = {key: owner for key, (owner, _) in leaving.items()}
+        consumer = Consumer(self._conf)
+        try:
+            consumer.assign([TopicPartition(*key, offset) for key, (_, offset) in leaving.items()])
+            while owners:
+                self._give(consumer, owners)
+                left = [key for key, owner in owners.items() if owner.join(0)]
+                if left:
+                    consumer.incremental_unassign([TopicPartition(*key) for key in left])
+                    owners = {key: owner for key, owner in owners.items() if key not in left}
+        except KafkaException as error:
+            # what they can do without reading is over in a moment, and the next owner does the same
+            log.warning("a hand-over ends early", extra=fields(detail=error.args[0].str()))
+            for owner in owners.values():
+                owner.stop()
+        finally:
+            with self._watchdog.call("consumer.close", CLOSE_SECONDS):
+                consumer.close()
+
+    @staticmethod
+    def _give(consumer: Consumer, owners: Mapping[Key, Owner]) -> None:
+        first = consumer.poll(POLL_SECONDS)
+        if first is None:
+            return
+        for key, messages in groupby([first, *consumer.consume(BATCH, 0)], key=lambda m: (m.topic(), m.partition())):
+            owner = owners.get(key)
+            if owner is not None:
+                owner.give(list(messages))
