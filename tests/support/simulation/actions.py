@@ -203,6 +203,26 @@ def _late_commit(dice: Dice, taste: Taste) -> list[Step]:
     )
 
 
+def _read_ahead(dice: Dice, taste: Taste) -> list[Step]:
+    """A new owner reads the log, in which clients and the last owner go on to write until its fence is up, and after."""
+    asides = [step for _ in range(dice.choice((0, 1, 2))) for step in ACTIONS[dice.choice(ASIDES)][1](dice, taste)]
+    return _mixed(
+        dice,
+        taste,
+        Step("take_over", {}),
+        Step("fetch", {"limit": dice.choice((2, 1000))}, 0),
+        Step("apply", {"limit": 1000}, 0),
+        *asides,
+        *dice.choice(((), (Step("work", {}, 1),), (Step("listen", {}, 1), Step("begin", {"limit": 100}, 1)))),
+        *[Step("fetch", {"limit": 1000}, 0), Step("apply", {"limit": 1000}, 0)] * dice.choice((0, 1)),
+        Step("end", {"arrives": True, "answered": True, "late": False}, 1),
+        Step("fence", {}, 0),
+        Step("work", {}, 1),
+        Step("listen", {}, 0),
+        Step("work", {}, 0),
+    )
+
+
 def _slow_restore(dice: Dice, taste: Taste) -> list[Step]:
     """The log is cleaned while a new owner reads it, and before."""
     return _mixed(
@@ -282,6 +302,7 @@ ACTIONS: dict[str, tuple[float, Callable[[Dice, Taste], list[Step]]]] = {
     "planner_beside_firing": (1, _planner_beside_firing),
     "late_commit": (1, _late_commit),
     "slow_restore": (0.5, _slow_restore),
+    "read_ahead": (1, _read_ahead),
     "late_target": (1, _late_target),
     "work": (12, _of_replica("work")),
     "stumble": (0.5, _of_replica("stumble")),

@@ -27,6 +27,7 @@ class Mutation(Enum):
     MARK_BEFORE_FENCE = "the high watermark is asked for before the fence is up"
     MARK_IS_LAST_STABLE = "a restore ends at the last stable offset"
     FIRES_BEFORE_RESTORED = "an owner fires before it has read its log"
+    READ_AHEAD_IS_ENOUGH = "a new owner does not read what came after it had read ahead, before its fence was up"
     END_BEFORE_RECORDS = "the end is applied before the records that came with it"
     READS_UNCOMMITTED = "a restore sees what was aborted"
     TWO_TRANSACTIONS = "delivery and tombstone are not one transaction"
@@ -72,6 +73,7 @@ MEDIANS = {
     Mutation.MARK_BEFORE_FENCE: 84,
     Mutation.MARK_IS_LAST_STABLE: 4,
     Mutation.FIRES_BEFORE_RESTORED: 4,
+    Mutation.READ_AHEAD_IS_ENOUGH: 1,
     Mutation.END_BEFORE_RECORDS: 3,
     Mutation.READS_UNCOMMITTED: 3,
     Mutation.TWO_TRANSACTIONS: 1,

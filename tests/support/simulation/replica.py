@@ -77,6 +77,8 @@ class Replica:
         self.inbox: list[Entry | int] = []
         """Records, and ends as offsets."""
         self.fencing = Fencing.INIT
+        self._reads_ahead = True
+        """Whether it has not had a fence yet."""
         self.asked: list[tuple[bytes, Change]] = []
         self._read_to = -1
         self._epoch = -1
@@ -133,8 +135,11 @@ class Replica:
                 mark = self._mark
             elif self.mutation is Mutation.FIRES_BEFORE_RESTORED:
                 mark = 0
+            elif self.mutation is Mutation.READ_AHEAD_IS_ENOUGH and self._reads_ahead:
+                mark = min(mark, self._read_to + 1)
             self.engine.fenced(mark)
             self.fencing = Fencing.DONE
+            self._reads_ahead = False
             self.world.say(f"{self.name} reads up to {mark}")
         self._stand()
 
@@ -154,8 +159,8 @@ class Replica:
             self.position = max(self.position, end)
 
     def apply(self, limit: int) -> None:
-        """The owner's thread takes what was given; not while a fence is put up."""
-        if not self.alive or self.fencing is not Fencing.DONE:
+        """The owner's thread takes what was given: ahead of the fence as well, not while it is put up."""
+        if not self.alive or not (self.fencing is Fencing.DONE or self._reads_ahead):
             return
         given, self.inbox = self.inbox[:limit], self.inbox[limit:]
         for each in given:
