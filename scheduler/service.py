@@ -261,6 +261,9 @@ class Scheduler:
         def is_ours() -> bool:
             return self._subscriber.is_ours(topic, partition)
 
+        def is_taken() -> bool:
+            return self._subscriber.is_taken(topic, partition)
+
         def high_watermark() -> int:
             with self._watchdog.call("list_offsets", MARK_SECONDS, topic=topic, partition=partition):
                 return self._cluster.high_watermark(topic, partition)
@@ -282,6 +285,7 @@ class Scheduler:
             deliveries,
             high_watermark,
             is_ours,
+            is_taken,
             self._clock,
             self._observer,
             self._skew.committed,

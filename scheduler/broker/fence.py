@@ -32,7 +32,7 @@ class Fence:
         place: Place,
         publisher: Publisher,
         high_watermark: Callable[[], int],
-        is_ours: Callable[[], bool],
+        may_fence: Callable[[], bool],
         clock: Clock,
         observer: Observer,
         stop: threading.Event,
@@ -40,7 +40,7 @@ class Fence:
         self._place = place
         self._publisher = publisher
         self._high_watermark = high_watermark
-        self._is_ours = is_ours
+        self._may_fence = may_fence
         self._clock = clock
         self._observer = observer
         self._stop = stop
@@ -75,10 +75,10 @@ class Fence:
         return None
 
     def put_up_again(self) -> int | None:
-        """The same, but only once the group says that we are the owner: another one is not to be fenced."""
+        """The same, but only once the group says that no other owner is fenced by it."""
         for seconds in self._attempts():
             try:
-                if self._is_ours():
+                if self._may_fence():
                     break
                 failure = "the group has given the partition to another"
             except KafkaException as error:

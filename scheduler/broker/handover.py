@@ -1,6 +1,10 @@
-"""Partitions that the group takes away, orderly: their owners go on firing until the next ones put their fences up.
+"""Partitions that the group takes away: their owners go on firing until the next ones put their fences up.
 
 The group's consumer no longer reads them, so another one does, which is no member.
+
+So also where the group's coordinator is lost with its broker: each member believes after a session that it is expelled,
+and nobody is given its partitions before another broker has become the coordinator and has waited a session for members
+that it takes for others.
 """
 
 from __future__ import annotations
@@ -18,17 +22,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from scheduler.broker.owner import Owner
+    from scheduler.clock import Clock
     from scheduler.runtime.kafka import Conf
     from scheduler.runtime.watchdog import Watchdog
 
     Key = tuple[str, int]
 
 STAY_SECONDS = 3.0
-"""How long an owner stays, at most: until the group has settled, and for as long as the next one's restore takes."""
+"""How long an owner stays where its partition is given to another: until the group has settled, and for a restore."""
 RESTORES = 3
 """How much longer than its own restore took: who takes over may be busy with others as well."""
 LONGEST_STAY_SECONDS = 25.0
-"""Whoever has asked the replica to stop waits for it; orchestrators kill it after 30 s."""
+"""Also where nobody knows who will be given it. Who has asked the replica to stop waits: orchestrators kill it after
+30 s."""
+ROOM_SECONDS = 0.05
 POLL_SECONDS = 0.05
 BATCH = 10_000
 CLOSE_SECONDS = 10.0
@@ -39,19 +46,25 @@ log = logging.getLogger("scheduler.group")
 class HandOver:
     """Called by the reader's thread; every hand-over has a thread and a consumer."""
 
-    def __init__(self, conf: Conf, watchdog: Watchdog) -> None:
+    def __init__(self, conf: Conf, clock: Clock, watchdog: Watchdog) -> None:
         self._conf = conf
+        self._clock = clock
         self._watchdog = watchdog
         self._under_way: list[tuple[threading.Thread, list[Owner]]] = []
 
-    def begin(self, leaving: Mapping[Key, tuple[Owner, int]]) -> None:
-        """Owners that stay, and from which offset on each is to be given what is read."""
+    def begin(self, leaving: Mapping[Key, tuple[Owner, int]], *, orderly: bool) -> None:
+        """Owners that stay, and from which offset on each is to be given what is read.
+
+        Args:
+            leaving: by their partitions.
+            orderly: others are given the partitions now; else nobody knows.
+        """
         self._under_way = [each for each in self._under_way if each[0].is_alive()]
         if leaving:
             owners = [owner for owner, _ in leaving.values()]
             for owner in owners:
-                restore_seconds = owner.standing.restore_seconds or 0.0
-                owner.leave(min(LONGEST_STAY_SECONDS, STAY_SECONDS + RESTORES * restore_seconds))
+                seconds = STAY_SECONDS + RESTORES * (owner.standing.restore_seconds or 0.0)
+                owner.leave(min(seconds, LONGEST_STAY_SECONDS) if orderly else LONGEST_STAY_SECONDS)
             thread = threading.Thread(target=self._read, args=(leaving,), name="hand-over", daemon=True)
             self._under_way.append((thread, owners))
             thread.start()
@@ -92,8 +105,7 @@ class HandOver:
             with self._watchdog.call("consumer.close", CLOSE_SECONDS):
                 consumer.close()
 
-    @staticmethod
-    def _give(consumer: Consumer, owners: Mapping[Key, Owner]) -> None:
+    def _give(self, consumer: Consumer, owners: Mapping[Key, Owner]) -> None:
         first = consumer.poll(POLL_SECONDS)
         if first is None:
             return
@@ -101,3 +113,5 @@ class HandOver:
             owner = owners.get(key)
             if owner is not None:
                 owner.give(list(messages))
+                if not owner.inbox.room.is_set():
+                    self._clock.wait(owner.inbox.room, ROOM_SECONDS)

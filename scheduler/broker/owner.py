@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from contextlib import suppress
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaError, KafkaException
@@ -19,6 +18,7 @@ from scheduler.broker.deliveries import Blame
 from scheduler.broker.failures import Kind, PublishError
 from scheduler.broker.feed import feed, schedules
 from scheduler.broker.fence import BACKOFF_SECONDS, Fence
+from scheduler.broker.inbox import Inbox
 from scheduler.broker.requests import Requests
 from scheduler.broker.standing import Standing
 from scheduler.clock import Deadline
@@ -43,8 +43,6 @@ MAX_BATCH = 5000
 """Schedules in one transaction while behind: 15,000 records, far from filling the client's queue of a million."""
 MAX_WAIT_SECONDS = 0.5
 """The wall clock may jump: nobody sleeps through more than this."""
-MAX_BACKLOG = 50_000
-"""Records read but not applied; the reader waits while there are more."""
 AHEAD_MS = 120_000
 """The bodies of what is due within this time are in memory; of what is due later, if it is a plain one-shot, key,
 due time and offset are."""
@@ -70,6 +68,7 @@ class Owner:
         deliveries: Deliveries,
         high_watermark: Callable[[], int],
         is_ours: Callable[[], bool],
+        is_taken: Callable[[], bool],
         clock: Clock,
         observer: Observer,
         on_commit: Callable[[], None],
@@ -83,9 +82,7 @@ class Owner:
         """Why it ended by itself; None while it runs or was stopped."""
         self.reading = False
         """Whether what is given is being applied; not while a fence is put up."""
-        self.room = threading.Event()
-        """Set while the backlog is small."""
-        self.room.set()
+        self.inbox = Inbox()
         self.standing = Standing(State.RESTORING, 0, 0, None)
         self.read_to = 0
         """Every record below this offset is applied; read from any thread."""
@@ -103,10 +100,7 @@ class Owner:
         """Bodies that were asked for and have not come yet."""
         self._look_at = 0.0
         self._since_delta = since_delta
-        self._inbox: SimpleQueue[Sequence[Message]] = SimpleQueue()
-        self.requests = Requests(lambda: self._inbox.put(()))
-        self._given = 0
-        self._applied = 0
+        self.requests = Requests(self.inbox.wake)
         self._at_end = False
         """Whether the end of the log was the last that was read."""
         self._told = 0
@@ -116,7 +110,9 @@ class Owner:
         self._stop = threading.Event()
         self._stay: Deadline | None = None
         """Until when it goes on though the partition is another's; None while it is ours."""
-        self._fence = Fence(place, publisher, high_watermark, is_ours, clock, observer, self._stop)
+        self._is_ours = is_ours
+        self._is_taken = is_taken
+        self._fence = Fence(place, publisher, high_watermark, self._may_fence, clock, observer, self._stop)
         self._before = State.RESTORING
         """What it did until it was running."""
         self._running_since_ms = 0
@@ -131,21 +127,13 @@ class Owner:
 
     def give(self, messages: Sequence[Message]) -> None:
         """Records and ends of the partition, in the order in which they were read."""
-        self._given += len(messages)
-        self._inbox.put(messages)
-        if self.backlog > MAX_BACKLOG:
-            self.room.clear()
-
-    @property
-    def backlog(self) -> int:
-        """Records given and not applied."""
-        return self._given - self._applied
+        self.inbox.give(messages)
 
     def stop(self) -> None:
         """Take nothing more up; a transaction that is under way is finished first."""
         self._stop.set()
-        self.room.set()
-        self._inbox.put(())
+        self.inbox.room.set()
+        self.inbox.wake()
 
     def join(self, seconds: float) -> bool:
         """Wait for the thread's end; tell whether it has come."""
@@ -153,17 +141,19 @@ class Owner:
         return not self._thread.is_alive()
 
     def leave(self, seconds: float) -> None:
-        """The partition is another's: go on until that one's fence is up, at most so long.
+        """The partition is another's, or nobody's: go on until another's fence is up, at most so long.
 
-        In doubt, or with nothing due by then, it ends sooner. What is read meanwhile is to be given to it as ever.
+        With nothing due by then it ends sooner. What is read meanwhile is to be given to it as ever.
         """
         self._stay = Deadline(self._clock, seconds)
-        self._inbox.put(())
+        self.inbox.wake()
 
     @property
-    def leaves_to_fence(self) -> bool:
-        """Whether it fires, and the next owner's fence will end all that it does: not deliveries to another cluster."""
-        return self.standing.state is State.RUNNING and self._deliveries.fenced_with_us
+    def may_stay(self) -> bool:
+        """Whether it fires, or will, and the next owner's fence ends all of it: not deliveries to another cluster."""
+        standing = self.standing
+        restored = standing.restore_seconds is not None and standing.state is not State.CLOSED
+        return restored and self.ended_by is None and self._deliveries.fenced_with_us
 
     # -- its own thread ------------------------------------------------------------------------------
 
@@ -181,7 +171,7 @@ class Owner:
         finally:
             self.engine.lost()
             self._stand()
-            self.room.set()
+            self.inbox.room.set()
             self.requests.close()
             self._publisher.close()
             self._deliveries.close()
@@ -211,6 +201,8 @@ class Owner:
             return True
         if self._stay is None:
             return False
+        if self.engine.state is not State.RUNNING:
+            return self._stay.passed
         due_ms = self.engine.next_due_ms()
         return due_ms is None or max(0.0, self._clock.seconds_until(due_ms)) >= self._stay.remaining()
 
@@ -232,16 +224,7 @@ class Owner:
         self.reading = True
 
     def _stand(self) -> None:
-        pending = self.engine.pending
-        self.standing = Standing(
-            self.engine.state,
-            len(pending),
-            pending.overdue(self._clock.now_ms()),
-            pending.next_due_ms(),
-            self.engine.postponed,
-            self.engine.paused,
-            self._restore_seconds,
-        )
+        self.standing = Standing.of(self.engine, self._clock.now_ms(), self._restore_seconds)
 
     def _restored(self, seconds: float) -> None:
         if self._before is State.RESTORING:
@@ -254,12 +237,17 @@ class Owner:
         self._before = State.RUNNING
 
     def _recover(self) -> None:
-        """After an uncertain transaction: a new fence, but only where the group says that we are the owner."""
+        """After an uncertain transaction: a new fence, but not against another owner."""
         self._before = State.RECOVERING
-        if self._stay is not None:
-            self._stop.set()  # the next owner will read from the log what became of it
-        else:
-            self._put_up(self._fence.put_up_again)
+        self._put_up(self._fence.put_up_again)
+
+    def _may_fence(self) -> bool:
+        """Whether the group says that we are the owner; of one that stays, that nobody else is."""
+        if self._stay is None:
+            return self._is_ours()
+        if self._stay.passed or self._is_taken():
+            self._stop.set()
+        return not self._stop.is_set()
 
     def _collect(self) -> None:
         """Take in the bodies that have come, and ask for those that will be needed."""
@@ -285,7 +273,7 @@ class Owner:
 
         def give(come: Collected) -> None:
             self._bodies.put(come)
-            self._inbox.put(())
+            self.inbox.wake()
 
         self._collector.ask(*self.place[:2], offsets, give, lambda: not self._stop.is_set())
 
@@ -294,10 +282,7 @@ class Owner:
         seconds = MAX_WAIT_SECONDS if due_ms is None else self._clock.seconds_until(due_ms)
         if self.requests.waiting:
             seconds = REQUEST_PAUSE_SECONDS
-        try:
-            return self._inbox.get(timeout=min(max(0.0, seconds), MAX_WAIT_SECONDS))
-        except Empty:
-            return ()
+        return self.inbox.next(min(seconds, MAX_WAIT_SECONDS))
 
     def _apply(self, messages: Sequence[Message]) -> None:
         """Apply these records and those that wait behind them, until something is due.
@@ -312,10 +297,7 @@ class Owner:
             due_ms = engine.next_due_ms()
             if due_ms is not None and due_ms <= self._clock.now_ms():
                 break
-            try:
-                messages = self._inbox.get_nowait()
-            except Empty:
-                break
+            messages = self.inbox.next()
         if engine.accepted > self._told:
             self._observer.accepted(self.place, engine.accepted - self._told)
             self._told = engine.accepted
@@ -329,9 +311,7 @@ class Owner:
         # the end of a partition has the offset of the record to come; an error has none
         self.read_to = max(self.read_to, last.offset() + (error is None))
         self._at_end = error is not None and error.code() == _EOF
-        self._applied += len(messages)
-        if not self.room.is_set() and self.backlog < MAX_BACKLOG // 2:
-            self.room.set()
+        self.inbox.applied(len(messages))
 
     def _fire(self) -> None:
         """Settle what is due, one transaction after another, hearing what was read in between."""
@@ -342,8 +322,7 @@ class Owner:
             if not batch:
                 return
             self._settle(batch, now_ms)
-            with suppress(Empty):
-                self._apply(self._inbox.get_nowait())
+            self._apply(self.inbox.next())
             self._collect()
             self._stand()  # where something is always due, this loop does not end
             self.requests.answer(self.engine)  # whoever asks does not wait for a backlog to be fired

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from scheduler.engine.life import State
+    from scheduler.engine.partition import PartitionEngine
 
 
 class Standing(NamedTuple):
@@ -20,3 +21,17 @@ class Standing(NamedTuple):
     paused: bool = False
     restore_seconds: float | None = None
     """How long the restore took; None until it is over."""
+
+    @classmethod
+    def of(cls, engine: PartitionEngine, now_ms: int, restore_seconds: float | None) -> Standing:
+        """As the engine's own thread sees it."""
+        pending = engine.pending
+        return cls(
+            engine.state,
+            len(pending),
+            pending.overdue(now_ms),
+            pending.next_due_ms(),
+            engine.postponed,
+            engine.paused,
+            restore_seconds,
+        )

@@ -75,7 +75,7 @@ class Subscriber:
         """Our name in the group. Noted at each assignment: asked for on another thread, the client would not
         answer until nobody polls any more."""
         self._consumer: Consumer | None = None
-        self._hand_over = HandOver(conf, watchdog)
+        self._hand_over = HandOver(conf, clock, watchdog)
         self._paused: set[Key] = set()
         self._retake_at: dict[Key, float] = {}
         self._read_up_to: dict[Key, int] = {}
@@ -110,17 +110,27 @@ class Subscriber:
                 self._clock.wait(stop, 1.0)
             finally:
                 self._leave()
+        if self._hand_over.under_way and not self._is_followed():
+            self._hand_over.stop()
+        self._hand_over.join()
 
     def _leave(self) -> None:
-        """Leave the group, so that others take over at once, and go on firing until they do."""
-        self._give_away(list(self.owners))
+        """Leave the group, so that others take over at once."""
+        self._let_go(list(self.owners), orderly=True)
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             with self._watchdog.call("consumer.close", ROUND_SECONDS):
                 consumer.close()
-        if self._hand_over.under_way and not self._is_followed():
-            self._hand_over.stop()
-        self._hand_over.join()
+
+    def is_taken(self, topic: str, partition: int) -> bool:
+        """Whether a partition that was taken away from us has another owner by now, be it one of this replica.
+
+        Raises:
+            KafkaException: the coordinator does not answer.
+        """
+        if (topic, partition) in self.owners:
+            return True
+        return self._owner_in_group(topic, partition) not in (None, self.member_id)
 
     def _is_followed(self) -> bool:
         """Whether the group has other members, who take over."""
@@ -128,7 +138,7 @@ class Subscriber:
             return self._others(self.member_id)
         except KafkaException as error:
             # the embedded broker cannot be asked, and has nobody else
-            return error.args[0].code() != KafkaError._UNSUPPORTED_FEATURE  # noqa: SLF001
+            return bool(error.args[0].code() != KafkaError._UNSUPPORTED_FEATURE)  # noqa: SLF001
 
     def _read(self, consumer: Consumer) -> None:
         # poll returns with the first record, consume(…, 0) takes what is there beside it: no waiting
@@ -152,7 +162,7 @@ class Subscriber:
                 continue
             end = self._end_of(consumer, key)
             if end is not None:
-                lags[key] = max(0, end - self._read_up_to[key]) + owner.backlog
+                lags[key] = max(0, end - self._read_up_to[key]) + owner.inbox.backlog
         self.lags = lags
 
     @staticmethod
@@ -183,7 +193,7 @@ class Subscriber:
             last, error = given[-1], given[-1].error()
             if error is None or error.code() == _EOF:
                 self._read_up_to[key] = last.offset() + (error is None)  # an end is where the next record will be
-            if not owner.room.is_set():
+            if not owner.inbox.room.is_set():
                 self._make_room(key, owner)
 
     def _report(self, message: Message) -> None:
@@ -198,7 +208,7 @@ class Subscriber:
     def _make_room(self, key: Key, owner: Owner) -> None:
         """Let a busy owner catch up; leave one that is putting up a fence alone for a while."""
         if owner.reading:
-            self._clock.wait(owner.room, ROOM_SECONDS)
+            self._clock.wait(owner.inbox.room, ROOM_SECONDS)
         elif self._consumer is not None and key not in self._paused:
             self._consumer.pause([TopicPartition(*key)])
             self._paused.add(key)
@@ -206,7 +216,7 @@ class Subscriber:
     def _resume(self, consumer: Consumer) -> None:
         for key in list(self._paused):
             owner = self.owners.get(key)
-            if owner is not None and owner.room.is_set():
+            if owner is not None and owner.inbox.room.is_set():
                 consumer.resume([TopicPartition(*key)])
                 self._paused.discard(key)
 
@@ -231,50 +241,36 @@ class Subscriber:
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # the client may call this where the partitions are lost: nothing here relies on still owning them
-        self._dispossess(consumer, partitions, "revoked", self._give_away)
+        self._dispossess(consumer, partitions, "revoked")
 
     def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._dispossess(consumer, partitions, "lost", self._take_away)
+        self._dispossess(consumer, partitions, "lost")
 
-    def _dispossess(
-        self, consumer: Consumer, partitions: list[TopicPartition], how: str, let_go: Callable[[Sequence[Key]], None]
-    ) -> None:
+    def _dispossess(self, consumer: Consumer, partitions: list[TopicPartition], how: str) -> None:
         self._on_rebalance(how)
         if partitions:
             log.info(how, extra=fields(partitions=_names(partitions)))
-        let_go([(partition.topic, partition.partition) for partition in partitions])
+        self._let_go([(place.topic, place.partition) for place in partitions], orderly=how == "revoked")
         consumer.incremental_unassign(partitions)
 
-    def _give_away(self, keys: Sequence[Key]) -> None:
+    def _let_go(self, keys: Sequence[Key], *, orderly: bool) -> None:
         """Others will have them: whoever fires there goes on until they do."""
-        owners, read_up_to = self.owners, self._read_up_to
+        leaving = {key: owner for key in keys if (owner := self.owners.get(key)) is not None}
+        read_up_to = self._read_up_to
         staying = {
-            key: (owners[key], read_up_to[key])
-            for key in keys
-            if key in owners and key in read_up_to and owners[key].leaves_to_fence
+            key: (owner, read_up_to[key]) for key, owner in leaving.items() if key in read_up_to and owner.may_stay
         }
-        self._let_go(keys)
-        self._stop([owner for key in keys if key not in staying and (owner := owners.get(key))], HAND_OVER_SECONDS)
-        self._hand_over.begin(staying)
-
-    def _take_away(self, keys: Sequence[Key]) -> None:
-        """Others may have them already."""
-        owners = [owner for key in keys if (owner := self.owners.get(key)) is not None]
-        self._let_go(keys)
-        self._stop(owners, 0.0)
-
-    def _let_go(self, keys: Sequence[Key]) -> None:
-        self.owners = {key: owner for key, owner in self.owners.items() if key not in set(keys)}
+        self.owners = {key: owner for key, owner in self.owners.items() if key not in leaving}
+        self._hand_over.begin(staying, orderly=orderly)
         for key in keys:
             self._paused.discard(key)
             self._retake_at.pop(key, None)
-            self._read_up_to.pop(key, None)
-
-    def _stop(self, owners: Sequence[Owner], seconds: float) -> None:
-        for owner in owners:
+            read_up_to.pop(key, None)
+        stopping = [owner for key, owner in leaving.items() if key not in staying]
+        for owner in stopping:
             owner.stop()
-        deadline = Deadline(self._clock, seconds)
-        for owner in owners:
+        deadline = Deadline(self._clock, HAND_OVER_SECONDS if orderly else 0.0)
+        for owner in stopping:
             owner.join(deadline.remaining())
 
     def _retake(self, consumer: Consumer) -> None:

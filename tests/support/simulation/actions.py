@@ -204,7 +204,7 @@ def _late_commit(dice: Dice, taste: Taste) -> list[Step]:
 
 
 def _read_ahead(dice: Dice, taste: Taste) -> list[Step]:
-    """A new owner reads the log, in which clients and the last owner go on to write until its fence is up, and after."""
+    """A new owner reads a log to which clients and the last owner go on to write, until its fence is up and after."""
     asides = [step for _ in range(dice.choice((0, 1, 2))) for step in ACTIONS[dice.choice(ASIDES)][1](dice, taste)]
     return _mixed(
         dice,
