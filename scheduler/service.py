@@ -114,9 +114,11 @@ class Scheduler:
         )
         self.registry.register(PartitionCollector(self.standings, self.lags))
         self._stop = threading.Event()
-        self._collector = Collector(self._consumer_conf, self._clock, self._stop)
+        self._left = threading.Event()
+        """Whether nothing fires here any more: from being told to stop until then, partitions are handed over."""
+        self._collector = Collector(self._consumer_conf, self._clock, self._left)
         # what is looked at does not hold up what is due
-        self._onlooker = Collector(self._consumer_conf, self._clock, self._stop)
+        self._onlooker = Collector(self._consumer_conf, self._clock, self._left)
         self._thread = threading.Thread(target=self._main, name="reader", daemon=True)
         self._routers, self._anybody = routers, anybody
         self._api: ApiServer | None = None
@@ -196,6 +198,7 @@ class Scheduler:
         self._stop.set()
         if self._thread.ident is not None:
             self._thread.join()
+        self._left.set()
         if self._api is not None:
             self._api.close()
         if self._metrics_server is not None:
@@ -225,7 +228,7 @@ class Scheduler:
                 (Descriptors(self._clock).run, "descriptors"),
             )
             for watch, name in watches:
-                threading.Thread(target=watch, args=(self._stop,), name=name, daemon=True).start()
+                threading.Thread(target=watch, args=(self._left,), name=name, daemon=True).start()
             self._subscriber.run(self._stop)
         except Exception as error:  # noqa: BLE001 - handed to whoever waits for `ended`
             self.failure = error

@@ -115,6 +115,7 @@ class Owner:
         self._fence = Fence(place, publisher, high_watermark, self._may_fence, clock, observer, self._stop)
         self._before = State.RESTORING
         """What it did until it was running."""
+        self._started = 0.0
         self._running_since_ms = 0
         self._restore_seconds: float | None = None
         self._thread = threading.Thread(target=self._main, name=f"{place.topic}-{place.partition}", daemon=True)
@@ -181,15 +182,12 @@ class Owner:
         return {"topic": self.place.topic, "partition": self.place.partition}
 
     def _run(self) -> None:
-        started = self._clock.monotonic()
+        self._started = self._clock.monotonic()
         self.engine.horizon_ms = self._clock.now_ms() + AHEAD_MS
         self._read_ahead()
         self._put_up(self._fence.put_up)
         while not self._over():
-            if self.engine.state is State.RUNNING:
-                if self._before is not State.RUNNING:
-                    self._restored(self._clock.monotonic() - started)
-                self._fire()
+            self._fire()
             self.requests.answer(self.engine)
             self._stand()
             self._apply(self._next())
@@ -226,10 +224,10 @@ class Owner:
     def _stand(self) -> None:
         self.standing = Standing.of(self.engine, self._clock.now_ms(), self._restore_seconds)
 
-    def _restored(self, seconds: float) -> None:
+    def _caught_up(self) -> None:
         if self._before is State.RESTORING:
             self._running_since_ms = self._clock.now_ms()
-            self._restore_seconds = seconds
+            self._restore_seconds = seconds = self._clock.monotonic() - self._started
             log.info("restored", extra=fields(**self._where, schedules=len(self.engine.pending), seconds=seconds))
         else:
             self._deliveries.recovered(self.engine)
@@ -316,6 +314,8 @@ class Owner:
     def _fire(self) -> None:
         """Settle what is due, one transaction after another, hearing what was read in between."""
         while self.engine.state is State.RUNNING and not self._over():
+            if self._before is not State.RUNNING:
+                self._caught_up()
             now_ms = self._clock.now_ms()
             batch = self.requests.take(self.engine, now_ms)
             batch += self.engine.take(now_ms, self._limit, oldest(now_ms, self._since_delta))

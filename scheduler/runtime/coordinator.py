@@ -24,6 +24,8 @@ Answer = TypeVar("Answer")
 
 LONGEST_SECONDS = 3600.0
 """As `request_timeout`; the library takes no more."""
+PATIENCE = 2
+"""Silences in a row after which it is waited for longer."""
 _UNANSWERED = {KafkaError._TIMED_OUT, KafkaError._TRANSPORT}  # noqa: SLF001 - librdkafka's public codes
 
 
@@ -33,8 +35,8 @@ class CoordinatorClient:
     def __init__(self, conf: Conf) -> None:
         self._conf = conf
         self._admin: AdminClient | None = None
-        self._silent = False
-        """Whether the last question got no answer."""
+        self._silences = 0
+        """Questions in a row that got no answer."""
         self._lock = threading.Lock()
 
     def ask(self, question: Callable[[AdminClient], Future[Answer]], seconds: float) -> Answer:
@@ -42,15 +44,16 @@ class CoordinatorClient:
 
         Args:
             question: hands the request to a client, with `request_timeout=LONGEST_SECONDS`.
-            seconds: how long to wait; twice as long where the last one was not answered, for a new client has to find
-                its way first.
+            seconds: how long to wait; twice as long where several were not answered, for a new client has to find
+                its way first. Not from the second one on: asked while its broker is lost, a client is told of that one
+                and waits for it, and only the next client is told who has become the coordinator.
 
         Raises:
             KafkaException: the answer is an error, or does not come in time.
         """
         with self._lock:
             admin = self._admin = self._admin or AdminClient(self._conf)
-            patience = 2 * seconds if self._silent else seconds
+            patience = seconds if self._silences < PATIENCE else 2 * seconds
         try:
             answer = question(admin).result(patience)
         except TimeoutError:
@@ -58,11 +61,11 @@ class CoordinatorClient:
         except KafkaException as failure:
             error = failure.args[0]
         else:
-            self._silent = False
+            self._silences = 0
             return answer
         if error.code() in _UNANSWERED:
             with self._lock:
                 if self._admin is admin:
                     self._admin = None
-                    self._silent = True
+                    self._silences += 1
         raise KafkaException(error)

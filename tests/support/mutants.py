@@ -40,6 +40,8 @@ class Mutation(StrEnum):
     """A restore ends at the last stable offset instead of the high watermark."""
     NO_MARK = "no mark"
     """A restore ends at the first end that the consumer reports."""
+    READ_AHEAD = "read ahead"
+    """A new owner leaves out what was written between its reading ahead and its fence."""
     END_FIRST = "end first"
     """The end of the partition overtakes the records before it."""
     READ_UNCOMMITTED = "read uncommitted"
@@ -103,6 +105,17 @@ def _stable_offset() -> Iterator[Patch]:
 def _no_mark() -> Iterator[Patch]:
     sound = partition.PartitionEngine.fenced
     yield partition.PartitionEngine, "fenced", lambda self, _mark: sound(self, 0)
+
+
+def _read_ahead() -> Iterator[Patch]:
+    def put_up(self: owner.Owner, fence: Callable[[], int | None]) -> None:
+        known = self.read_to
+        mark = fence()
+        if mark is not None:
+            self.engine.fenced(min(mark, known))
+        self.reading = True
+
+    yield owner.Owner, "_put_up", put_up
 
 
 def _end_first() -> Iterator[Patch]:
@@ -214,6 +227,7 @@ _PATCHES: dict[Mutation, Callable[[], Iterator[Patch]]] = {
     Mutation.NO_FENCE: _no_fence,
     Mutation.STABLE_OFFSET: _stable_offset,
     Mutation.NO_MARK: _no_mark,
+    Mutation.READ_AHEAD: _read_ahead,
     Mutation.END_FIRST: _end_first,
     Mutation.READ_UNCOMMITTED: _read_uncommitted,
     Mutation.BY_PARTITIONER: _by_partitioner,

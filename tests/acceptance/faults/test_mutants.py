@@ -7,6 +7,7 @@ judge is told nothing of the defect.
 from __future__ import annotations
 
 import signal
+from collections import Counter
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
@@ -14,6 +15,7 @@ import pytest
 
 from dev.proxy import Api
 from scheduler.broker import publisher
+from tests.support.hand_over import hand_over
 from tests.support.mutants import Mutation, installed
 from tests.support.raw_produce import produce_raw
 from tests.support.records import Put
@@ -96,7 +98,10 @@ def a_stranger_holds_the_log_back(scene: Scene, mutation: Mutation | None) -> Se
         scene.installation.wait_for(scene.installation.history)
     with installed(mutation), scene.installation.replica(restored=False) as replica:
         wait_until(
-            lambda: any(owner.reading and owner.engine._end >= 1 for owner in replica.owners().values()),
+            lambda: any(
+                owner.reading and not owner.reads_ahead and owner.engine._end >= 1
+                for owner in replica.owners().values()
+            ),
             "the new owner has fenced and has read all that it can",
         )
         scene.write(scene.put(b"b"))
@@ -117,6 +122,18 @@ def a_long_restore(scene: Scene, mutation: Mutation | None) -> Sequence[str]:
         scene.write(scene.put(b"b"))
         scene.wait_until_fired(b"b")
     return scene.faults()
+
+
+def a_hand_over(scene: Scene, mutation: Mutation | None) -> Sequence[str]:
+    """What the next owner has read ahead is fired by the last one before the next one's fence is up."""
+    with hand_over(scene.installation, mutation) as (following, make_due, let_go):
+        make_due()
+        scene.installation.fired(b"soon", b"later")
+        let_go()
+        scene.installation.wait_until_restored(following)
+        scene.write(scene.put(b"b"))
+        keys = [message["scheduler-key"] for message in scene.installation.fired(b"b")]
+    return [f"{key!r} has fired {count} times" for key, count in Counter(keys).items() if count > 1]
 
 
 def a_transaction_is_cut_short(scene: Scene, mutation: Mutation | None) -> Sequence[str]:
@@ -259,6 +276,7 @@ SHOWN_BY: dict[Mutation, Callable[[Scene, Mutation | None], Sequence[str]]] = {
     Mutation.NO_FENCE: a_zombie_goes_on,
     Mutation.STABLE_OFFSET: a_stranger_holds_the_log_back,
     Mutation.NO_MARK: a_stranger_holds_the_log_back,
+    Mutation.READ_AHEAD: a_hand_over,
     Mutation.END_FIRST: a_long_restore,
     Mutation.READ_UNCOMMITTED: a_transaction_is_cut_short,
     Mutation.BY_PARTITIONER: a_key_in_an_unusual_partition,
