@@ -64,7 +64,8 @@ class HandOver:
             owners = [owner for owner, _ in leaving.values()]
             for owner in owners:
                 seconds = STAY_SECONDS + RESTORES * (owner.standing.restore_seconds or 0.0)
-                owner.leave(min(seconds, LONGEST_STAY_SECONDS) if orderly else LONGEST_STAY_SECONDS)
+                stay_seconds = min(seconds, LONGEST_STAY_SECONDS) if orderly else LONGEST_STAY_SECONDS
+                owner.leave(stay_seconds, orderly=orderly)
             thread = threading.Thread(target=self._read, args=(leaving,), name="hand-over", daemon=True)
             self._under_way.append((thread, owners))
             thread.start()

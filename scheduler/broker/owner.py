@@ -110,6 +110,7 @@ class Owner:
         self._stop = threading.Event()
         self._stay: Deadline | None = None
         """Until when it goes on though the partition is another's; None while it is ours."""
+        self._fence_is_news = True
         self._is_ours = is_ours
         self._is_taken = is_taken
         self._fence = Fence(place, publisher, high_watermark, self._may_fence, clock, observer, self._stop)
@@ -141,11 +142,13 @@ class Owner:
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
-    def leave(self, seconds: float) -> None:
+    def leave(self, seconds: float, *, orderly: bool) -> None:
         """The partition is another's, or nobody's: go on until another's fence is up, at most so long.
 
-        With nothing due by then it ends sooner. What is read meanwhile is to be given to it as ever.
+        With nothing due by then it ends sooner. What is read meanwhile is to be given to it as ever. Where it leaves
+        orderly, the fence is no event.
         """
+        self._fence_is_news = not orderly
         self._stay = Deadline(self._clock, seconds)
         self.inbox.wake()
 
@@ -163,7 +166,7 @@ class Owner:
             self._run()
         except PublishError as error:
             self.ended_by = error.kind
-            if self._stay is None:
+            if self._fence_is_news:
                 log.warning("fenced", extra=fields(**self._where, detail=str(error)))
         except Exception:
             # a defect: the partition is taken over afresh from the log rather than left unowned
@@ -199,7 +202,7 @@ class Owner:
             return True
         if self._stay is None:
             return False
-        if self.engine.state is not State.RUNNING:
+        if self.engine.state is not State.RUNNING or self._coming:
             return self._stay.passed
         due_ms = self.engine.next_due_ms()
         return due_ms is None or max(0.0, self._clock.seconds_until(due_ms)) >= self._stay.remaining()
@@ -320,6 +323,7 @@ class Owner:
             batch = self.requests.take(self.engine, now_ms)
             batch += self.engine.take(now_ms, self._limit, oldest(now_ms, self._since_delta))
             if not batch:
+                self._collect()  # what is due may want its body
                 return
             self._settle(batch, now_ms)
             self._apply(self.inbox.next())
@@ -359,7 +363,7 @@ class Owner:
 
     def _failed(self, batch: Sequence[Settlement], error: PublishError) -> None:
         """Nobody knows what became of the batch: find out, and if a record is at fault, which one."""
-        if error.kind is Kind.FENCED and self._stay is not None:
+        if error.kind is Kind.FENCED and not self._fence_is_news:
             log.info("handed over", extra=fields(**self._where))
             raise error
         self._observer.failed(self.place, error.kind)

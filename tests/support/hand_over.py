@@ -57,8 +57,6 @@ def hand_over(
         )
         wait_until_pending(last, 2)
         until_the_end.enter_context(installed(mutation))
-        following = until_the_end.enter_context(installation.replica(restored=False, clock=moved))
-        wait_until(lambda: following.joined, "the next owner is in the group")
         sound = Owner._put_up
 
         def put_up(self: Owner, fence: Callable[[], int | None]) -> None:
@@ -68,6 +66,8 @@ def hand_over(
             sound(self, fence)
 
         until_the_end.enter_context(patch.object(Owner, "_put_up", put_up))
+        following = until_the_end.enter_context(installation.replica(restored=False, clock=moved))
+        wait_until(lambda: following.joined, "the next owner is in the group")  # which may give it the partition now
         leaving = threading.Thread(target=last.close)
         leaving.start()
         try:
