@@ -157,11 +157,7 @@ class Deliveries:
 
     def recovered(self, engine: PartitionEngine) -> None:
         """The log has told what became of what was in doubt."""
-        self._arrived = {
-            (key, offset): told
-            for (key, offset), told in self._arrived.items()
-            if engine.pending.offset_of(key) == offset
-        }
+        self._arrived = {version: told for version, told in self._arrived.items() if engine.owes(*version)}
 
     @property
     def fenced_with_us(self) -> bool:

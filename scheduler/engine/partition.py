@@ -464,6 +464,12 @@ class PartitionEngine:
             batch.append(settlement)
         return batch
 
+    def owes(self, key: bytes, offset: int) -> bool:
+        """Whether the outcome of the version that stands there is not written yet, be it in force or cancelled."""
+        return self.pending.offset_of(key) == offset or any(
+            fact.subject is not None and fact.subject.offset == offset for fact in self._open.get(key, ())
+        )
+
     def _take_open(self, now_ms: int, limit: int) -> list[Settlement]:
         batch = [Settlement(rejected, Outcome.REJECTED, 0, 0, rejected.offset, None) for rejected in self._nameless]
         for key, facts in self._open.items():
