@@ -115,7 +115,7 @@ class Books:
             **self._about(run),
             "started": rfc3339(finished.started_ms),
             "ended": rfc3339(finished.ended_ms),
-            "outcome": ended.outcome,
+            "outcome": ended.outcome.value,
             "exit": ended.exit,
             "exit_code": ended.exit_code,
             "signal": ended.signal,
