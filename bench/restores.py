@@ -128,6 +128,28 @@ def restored_once(bench: Bench, installation: Installation, group: str, count: i
     ]
 
 
+def warm(bench: Bench) -> list[Figure]:
+    """A million due in a day: a start that finds snapshots, and one that finds none."""
+    installation, count = bench.installation(), bench.sizes.pending
+    installation.schedule(far(count))
+    seconds: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for start in ("cold", "warm"):
+            with installation.replica(ready=False, SNAPSHOT_DIR=folder) as replica:
+                seconds[start] = restored_seconds(installation, replica)
+                if {event["start"] for event in replica.events("restored")} != {start}:
+                    raise SystemExit(f"a {start} start was none; see {replica.log}")
+        size = sum(file.stat().st_size for file in Path(folder).iterdir())
+    installation.clear()
+    group = f"{count:,} pending: a start with a snapshot"
+    return [
+        Figure(group, "restored without one in, s", seconds["cold"]),
+        Figure(group, "restored with one in, s", seconds["warm"]),
+        Figure(group, "ratio to the cold start of its round", seconds["warm"] / seconds["cold"]),
+        Figure(group, "snapshot, bytes for each", size / count),
+    ]
+
+
 def payloads(bench: Bench) -> list[Figure]:
     """As many of 100 bytes and of 10 kB: the memory for each is to be the same."""
     count = bench.sizes.pending // 4

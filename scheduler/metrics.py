@@ -25,6 +25,7 @@ from prometheus_client.registry import Collector
 from scheduler import __version__
 from scheduler.broker.failures import Kind
 from scheduler.broker.observer import Observer
+from scheduler.broker.snapshots import Start
 from scheduler.engine.life import State
 from scheduler.runtime.metrics import SECONDS
 from scheduler.schedule import Outcome
@@ -95,6 +96,14 @@ class SchedulerMetrics(Observer):
             buckets=SECONDS[3:15],
             registry=registry,
         )
+        self.restores = Counter(
+            "scheduler_restores",
+            "Restores: from the log's beginning, from a snapshot, or from the beginning as the snapshot would not do.",
+            ["kind"],
+            registry=registry,
+        )
+        for start in Start:
+            self.restores.labels(start.value)
         self.fence_failures = Counter(
             "scheduler_fence_failures",
             "Attempts to fence that failed, and were followed by another.",
@@ -159,6 +168,10 @@ class SchedulerMetrics(Observer):
     def failed(self, _place: Place, kind: Kind) -> None:
         """A transaction did not end well."""
         self.failures.labels(kind.value).inc()
+
+    def restored(self, place: Place, start: Start) -> None:  # noqa: ARG002 - partitions are many
+        """Count it."""
+        self.restores.labels(start.value).inc()
 
     def accepted(self, _place: Place, schedules: int) -> None:
         """So many more versions were found sound."""

@@ -21,10 +21,12 @@ from scheduler.broker.courier import Courier
 from scheduler.broker.deliveries import Deliveries
 from scheduler.broker.feed import schedules
 from scheduler.broker.gateway import Gateway
+from scheduler.broker.memory import Memory
 from scheduler.broker.observer import Observer, Observers
 from scheduler.broker.owner import Owner
 from scheduler.broker.publisher import Publisher
 from scheduler.broker.skew import SkewMeter
+from scheduler.broker.snapshots import Snapshots, Start
 from scheduler.broker.subscriber import Subscriber
 from scheduler.broker.targets import Targets
 from scheduler.broker.watch import TopicWatch
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from scheduler.broker.standing import Standing
+    from scheduler.engine.kept import Kept
     from scheduler.runtime.settings import Address, Settings
     from scheduler.schedule import Schedule
 
@@ -87,9 +90,12 @@ class Scheduler:
         self._metrics = SchedulerMetrics(self.registry)
         self._tracing = open_tracing(settings) if tracer_provider is None else None
         self._watchdog = Watchdog(self._clock, self._metrics.stuck.set)
+        self._memory = Memory(self._clock)
         self._observer = self._observe(tracer_provider or self._tracing)
         self._client_id = f"scheduler-{socket.gethostname()}-{os.getpid()}"
         self._cluster = Cluster(settings, self._client_id)
+        folder = settings.snapshot_dir
+        self._snapshots = None if folder is None else Snapshots(folder, self._cluster, self._clock)
         self.policy = TargetPolicy(
             frozenset(settings.schedules_topics), settings.history_topic, frozenset(settings.allowed_targets)
         )
@@ -109,6 +115,7 @@ class Scheduler:
             self._owner_in_group,
             self._others,
             self._rebalanced,
+            self._assigned,
             self._clock,
             self._watchdog,
         )
@@ -205,6 +212,8 @@ class Scheduler:
             self._metrics_server.close()
         self._collector.close()
         self._onlooker.close()
+        if self._snapshots is not None:
+            self._snapshots.close()
         self.archive.close()
         self.kafka.close()
         self._api = self._metrics_server = None
@@ -226,6 +235,7 @@ class Scheduler:
                 (self._targets.watch, "targets"),
                 (self._watchdog.run, "watchdog"),
                 (Descriptors(self._clock).run, "descriptors"),
+                (self._memory.run, "memory"),
             )
             for watch, name in watches:
                 threading.Thread(target=watch, args=(self._left,), name=name, daemon=True).start()
@@ -237,10 +247,10 @@ class Scheduler:
 
     def _observe(self, tracer_provider: TracerProvider | None) -> Observer:
         if tracer_provider is None:
-            return self._metrics
+            return Observers(self._metrics, self._memory)
         from scheduler.broker.spans import FiringSpans  # noqa: PLC0415 - needs a library that is an extra
 
-        return Observers(self._metrics, FiringSpans(tracer_provider))
+        return Observers(self._metrics, self._memory, FiringSpans(tracer_provider))
 
     def _owner_in_group(self, topic: str, partition: int) -> str | None:
         with self._watchdog.call("describe_consumer_groups", OWNER_SECONDS, topic=topic, partition=partition):
@@ -255,6 +265,10 @@ class Scheduler:
     def _rebalanced(self, event: str) -> None:
         self._metrics.rebalanced(event)
         self._watch.look()
+
+    def _assigned(self, partitions: Sequence[tuple[str, int]]) -> None:
+        if self._snapshots is not None:
+            self._snapshots.look_at(partitions)
 
     def _make_owner(self, topic: str, partition: int) -> Owner:
         settings = self._settings
@@ -271,6 +285,12 @@ class Scheduler:
             with self._watchdog.call("list_offsets", MARK_SECONDS, topic=topic, partition=partition):
                 return self._cluster.high_watermark(topic, partition)
 
+        def keep(kept: Kept) -> None:
+            if self._snapshots is not None:
+                self._snapshots.keep(topic, partition, kept)
+
+        snapshots = self._snapshots
+        start, kept = (Start.COLD, None) if snapshots is None else snapshots.begin(topic, partition)
         deliveries = Deliveries(
             place,
             self._targets,
@@ -294,4 +314,8 @@ class Scheduler:
             self._skew.committed,
             self._collector,
             since_delta=settings.since_delta,
+            start=start,
+            kept=kept,
+            keep=None if snapshots is None else keep,
+            keep_seconds=settings.snapshot_interval / 1000,
         )

@@ -152,15 +152,16 @@ def plain_due_ms(headers: Sequence[Header]) -> int | None:
 
 def _plain_epoch_ms(epoch: bytes) -> int | None:
     # isdigit of bytes knows the digits of ASCII only
-    if epoch.isdigit():
-        return int(epoch) * 1000 if len(epoch) <= _SECONDS_DIGITS else None
-    seconds, point, ms = epoch[:_SECONDS_DIGITS], epoch[_SECONDS_DIGITS : _SECONDS_DIGITS + 1], epoch[-3:]
-    plain = len(epoch) == _SECONDS_DIGITS + 4 and point == b"." and seconds.isdigit() and ms.isdigit()
-    return int(seconds + ms) if plain else None
+    if len(epoch) == _MS_LENGTH and epoch[_SECONDS_DIGITS] == _POINT:
+        digits = epoch.replace(b".", b"", 1)
+        return int(digits) if digits.isdigit() else None
+    return int(epoch) * 1000 if len(epoch) <= _SECONDS_DIGITS and epoch.isdigit() else None
 
 
 _SECONDS_DIGITS = 10
 """Until the year 2286."""
+_MS_LENGTH = _SECONDS_DIGITS + 4
+_POINT = ord(".")
 
 
 def _cancelled_version(headers: Sequence[Header]) -> int | None:

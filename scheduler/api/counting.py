@@ -11,7 +11,8 @@ from scheduler.api.local import CHUNK, Local, UnansweredError
 from scheduler.api.models import Pending, TargetPending
 from scheduler.api.views import unanswered
 from scheduler.clock import Deadline, rfc3339
-from scheduler.engine.pending import Far, place
+from scheduler.engine.far import Far
+from scheduler.engine.pending import place
 from scheduler.instants import parse_instant
 
 if TYPE_CHECKING:

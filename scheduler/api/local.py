@@ -16,8 +16,9 @@ from scheduler.api.problems import ProblemError, unavailable
 from scheduler.broker.requests import OutcomeUnknownError, PartitionGoneError, TargetWaitedForError
 from scheduler.clock import Deadline
 from scheduler.engine.changes import Change, NotPendingError, Verb
+from scheduler.engine.far import Far
 from scheduler.engine.life import State
-from scheduler.engine.pending import Far, place
+from scheduler.engine.pending import place
 from scheduler.records import Write
 from scheduler.runtime.logs import fields
 from scheduler.schedule import Outcome, Schedule, display

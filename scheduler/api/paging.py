@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from scheduler.api.ids import as_text
 from scheduler.api.problems import ProblemError
-from scheduler.engine.pending import NEVER_MS, pack
+from scheduler.engine.far import pack
+from scheduler.engine.pending import NEVER_MS
 from scheduler.instants import parse_instant
 
 if TYPE_CHECKING:

@@ -49,6 +49,21 @@ class Member(NamedTuple):
     partitions: frozenset[tuple[str, int]]
 
 
+class Identity(NamedTuple):
+    """A topic as it is now: one that is deleted and made anew has another id."""
+
+    name: str
+    id: str
+    delete_retention_ms: int
+
+
+class Extent(NamedTuple):
+    """Where the log of a partition begins, and where the next record will stand."""
+
+    start: int
+    end: int
+
+
 class Cluster:
     """An admin connection; every method raises `KafkaException` where the cluster does not answer.
 
@@ -180,6 +195,18 @@ class Cluster:
             request_timeout=REQUEST_SECONDS,
         )
         return told(self._result(answers, place))
+
+    def extent(self, topic: str, partition: int) -> Extent:
+        """Where the log of a partition begins and ends, open transactions included."""
+        place = TopicPartition(topic, partition)
+        answers = self._admin.list_offsets({place: OffsetSpec.earliest()}, request_timeout=REQUEST_SECONDS)
+        return Extent(int(self._result(answers, place).offset), self.high_watermark(topic, partition))
+
+    def identity(self, topic: str) -> Identity:
+        """Which topic it is, and for how long it keeps tombstones."""
+        answers = self._admin.describe_topics(TopicCollection([topic]), request_timeout=REQUEST_SECONDS)
+        topic_id = str(self._result(answers, topic).topic_id)
+        return Identity(topic, topic_id, int(self.config(topic)["delete.retention.ms"]))
 
     def newest_stamp_ms(self, topic: str) -> int:
         """The newest timestamp of the topic, in Unix ms; -1 where it is empty."""

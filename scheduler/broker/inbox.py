@@ -11,8 +11,10 @@ if TYPE_CHECKING:
 
     from confluent_kafka import Message
 
-MAX_BACKLOG = 50_000
+MAX_BACKLOG = 20_000
 """Records read but not applied; the reader waits while there are more."""
+MAX_HELD_BYTES = 32 * 1024 * 1024
+"""Of their payloads; likewise."""
 
 
 class Inbox:
@@ -25,6 +27,8 @@ class Inbox:
         self._queue: SimpleQueue[Sequence[Message]] = SimpleQueue()
         self._given = 0
         self._applied = 0
+        self._given_bytes = 0
+        self._applied_bytes = 0
 
     @property
     def backlog(self) -> int:
@@ -34,8 +38,9 @@ class Inbox:
     def give(self, messages: Sequence[Message]) -> None:
         """Records and ends of the partition, in the order in which they were read."""
         self._given += len(messages)
+        self._given_bytes += sum(map(len, messages))
         self._queue.put(messages)
-        if self.backlog > MAX_BACKLOG:
+        if self._holds(1):
             self.room.clear()
 
     def wake(self) -> None:
@@ -49,8 +54,14 @@ class Inbox:
         except Empty:
             return ()
 
-    def applied(self, count: int) -> None:
-        """So many are."""
-        self._applied += count
-        if not self.room.is_set() and self.backlog < MAX_BACKLOG // 2:
+    def applied(self, messages: Sequence[Message]) -> None:
+        """These are."""
+        self._applied += len(messages)
+        self._applied_bytes += sum(map(len, messages))
+        if not self.room.is_set() and not self._holds(0.5):
             self.room.set()
+
+    def _holds(self, share: float) -> bool:
+        """Whether more is given and not applied than that share of what may be."""
+        held_bytes = self._given_bytes - self._applied_bytes
+        return self.backlog > MAX_BACKLOG * share or held_bytes > MAX_HELD_BYTES * share

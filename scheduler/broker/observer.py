@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from scheduler.broker.failures import Kind
+    from scheduler.broker.snapshots import Start
     from scheduler.engine.settlement import Place, Settlement
 
 
@@ -25,6 +26,9 @@ class Observer:
 
     def not_fenced(self, place: Place) -> None:
         """An attempt to put up a fence has failed; another one follows."""
+
+    def restored(self, place: Place, start: Start) -> None:
+        """All that stands in the log is read, and what is due is about to fire."""
 
     def accepted(self, place: Place, schedules: int) -> None:
         """So many more versions were read and found sound."""
@@ -55,6 +59,11 @@ class Observers(Observer):
         """Pass it on."""
         for observer in self._observers:
             observer.not_fenced(place)
+
+    def restored(self, place: Place, start: Start) -> None:
+        """Pass it on."""
+        for observer in self._observers:
+            observer.restored(place, start)
 
     def accepted(self, place: Place, schedules: int) -> None:
         """Pass it on."""

@@ -8,11 +8,12 @@ stands in the log once the fence is up.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException
 
 from scheduler.broker.deliveries import Blame
 from scheduler.broker.failures import Kind, PublishError
@@ -20,6 +21,7 @@ from scheduler.broker.feed import feed, schedules
 from scheduler.broker.fence import BACKOFF_SECONDS, Fence
 from scheduler.broker.inbox import Inbox
 from scheduler.broker.requests import Requests
+from scheduler.broker.snapshots import Start
 from scheduler.broker.standing import Standing
 from scheduler.clock import Deadline
 from scheduler.engine.life import State
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from scheduler.broker.observer import Observer
     from scheduler.broker.publisher import Publisher
     from scheduler.clock import Clock
+    from scheduler.engine.kept import Kept
     from scheduler.engine.settlement import Place, Settlement
 
 MAX_BATCH = 5000
@@ -46,6 +49,8 @@ MAX_WAIT_SECONDS = 0.5
 AHEAD_MS = 120_000
 """The bodies of what is due within this time are in memory; of what is due later, if it is a plain one-shot, key,
 due time and offset are."""
+FIRST_KEEP_SECONDS = 60.0
+"""Until what is pending is kept for the first time: a replica that ends again and again is to start warm."""
 LOOK_SECONDS = 15.0
 """How often it is looked ahead."""
 BODIES_AT_ONCE = 20_000
@@ -75,6 +80,10 @@ class Owner:
         collector: Collector,
         *,
         since_delta: int | None = None,
+        start: Start = Start.COLD,
+        kept: Kept | None = None,
+        keep: Callable[[Kept], None] | None = None,
+        keep_seconds: float = math.inf,
     ) -> None:
         self.place = place
         self.engine = PartitionEngine()
@@ -100,6 +109,12 @@ class Owner:
         """Bodies that were asked for and have not come yet."""
         self._look_at = 0.0
         self._since_delta = since_delta
+        self.begin: int = OFFSET_BEGINNING if kept is None else kept.read_to
+        """From where on it is to be given the records."""
+        self._start, self._kept = start, kept
+        self._keep, self._keep_seconds = keep, keep_seconds
+        self._keep_at = clock.monotonic() + min(FIRST_KEEP_SECONDS, keep_seconds)
+        self._foresees = True
         self.requests = Requests(self.inbox.wake)
         self._at_end = False
         """Whether the end of the log was the last that was read."""
@@ -172,6 +187,8 @@ class Owner:
             # a defect: the partition is taken over afresh from the log rather than left unowned
             self.ended_by = Kind.FATAL
             log.exception("partition failed", extra=fields(**self._where))
+        else:
+            self._have_kept()
         finally:
             self.engine.lost()
             self._stand()
@@ -187,6 +204,7 @@ class Owner:
     def _run(self) -> None:
         self._started = self._clock.monotonic()
         self.engine.horizon_ms = self._clock.now_ms() + AHEAD_MS
+        self._resume()
         self._read_ahead()
         self._put_up(self._fence.put_up)
         while not self._over():
@@ -195,6 +213,8 @@ class Owner:
             self._stand()
             self._apply(self._next())
             self._collect()
+            if self._clock.monotonic() >= self._keep_at:
+                self._have_kept()
 
     def _over(self) -> bool:
         """Whether it is to stop; one that stays does so while something is due in time."""
@@ -224,6 +244,21 @@ class Owner:
             self.engine.fenced(mark)
         self.reading = True
 
+    def _resume(self) -> None:
+        """Begin with what was kept; its near ones come with the first look ahead."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            self.engine.horizon_ms = self._clock.now_ms()
+            self.engine.resume(kept)
+            self.read_to = kept.read_to
+
+    def _have_kept(self) -> None:
+        """Have it kept what is pending, at a moment at which nothing is under way."""
+        kept = self.engine.kept(self.read_to) if self._keep is not None else None
+        if kept is not None and self._keep is not None:
+            self._keep(kept)
+            self._keep_at = self._clock.monotonic() + self._keep_seconds
+
     def _stand(self) -> None:
         self.standing = Standing.of(self.engine, self._clock.now_ms(), self._restore_seconds)
 
@@ -231,7 +266,9 @@ class Owner:
         if self._before is State.RESTORING:
             self._running_since_ms = self._clock.now_ms()
             self._restore_seconds = seconds = self._clock.monotonic() - self._started
-            log.info("restored", extra=fields(**self._where, schedules=len(self.engine.pending), seconds=seconds))
+            self._observer.restored(self.place, self._start)
+            about = fields(**self._where, schedules=len(self.engine.pending), seconds=seconds, start=self._start.value)
+            log.info("restored", extra=about)
         else:
             self._deliveries.recovered(self.engine)
             log.info("recovered", extra=fields(**self._where))
@@ -306,13 +343,18 @@ class Owner:
     def _hear(self, messages: Sequence[Message]) -> None:
         if not messages:
             return
+        first, last = messages[0], messages[-1]
+        if first.offset() < self.begin and first.error() is None:
+            raise RuntimeError(f"the log was cut: {first.offset()} comes again, and {self.begin} was read")
         feed(self.engine, messages)
-        last = messages[-1]
         error = last.error()
         # the end of a partition has the offset of the record to come; an error has none
         self.read_to = max(self.read_to, last.offset() + (error is None))
         self._at_end = error is not None and error.code() == _EOF
-        self.inbox.applied(len(messages))
+        self.inbox.applied(messages)
+        if self._foresees:
+            self._foresees = False
+            self.engine.foresee(first.offset(), last.offset())
 
     def _fire(self) -> None:
         """Settle what is due, one transaction after another, hearing what was read in between."""

@@ -6,7 +6,7 @@ import logging
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from scheduler.broker.handover import HandOver
 from scheduler.clock import Deadline
@@ -52,6 +52,7 @@ class Subscriber:
         owner_in_group: Callable[[str, int], str | None],
         others: Callable[[str | None], bool],
         on_rebalance: Callable[[str], None],
+        on_assign: Callable[[Sequence[Key]], None],
         clock: Clock,
         watchdog: Watchdog,
     ) -> None:
@@ -63,6 +64,7 @@ class Subscriber:
         self._owner_in_group = owner_in_group
         self._others = others
         self._on_rebalance = on_rebalance
+        self._on_assign = on_assign
         self._clock = clock
         self._watchdog = watchdog
         self.owners: dict[Key, Owner] = {}
@@ -226,18 +228,18 @@ class Subscriber:
         self.joined = True
         self._on_rebalance("assigned")
         self.member_id = consumer.memberid()
-        for partition in partitions:
-            partition.offset = OFFSET_BEGINNING
         if partitions:
             log.info("assigned", extra=fields(partitions=_names(partitions)))
+        self._on_assign([(partition.topic, partition.partition) for partition in partitions])
         for partition in partitions:
-            self._own(partition.topic, partition.partition)
+            partition.offset = self._own(partition.topic, partition.partition).begin
         consumer.incremental_assign(partitions)
 
-    def _own(self, topic: str, partition: int) -> None:
+    def _own(self, topic: str, partition: int) -> Owner:
         owner = self._make_owner(topic, partition)
         self.owners = {**self.owners, (topic, partition): owner}
         owner.start()
+        return owner
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # the client may call this where the partitions are lost: nothing here relies on still owning them
@@ -288,8 +290,7 @@ class Subscriber:
                     continue
                 if ours:
                     log.info("taking over again", extra=fields(topic=key[0], partition=key[1]))
-                    self._own(*key)
-                    consumer.seek(TopicPartition(*key, OFFSET_BEGINNING))
+                    consumer.seek(TopicPartition(*key, self._own(*key).begin))
 
 
 def _place(message: Message) -> Key:

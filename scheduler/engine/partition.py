@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING
 
 from scheduler import wire
 from scheduler.engine.changes import Change, NotPendingError, Verb, continuing, rewritten
+from scheduler.engine.far import Far
+from scheduler.engine.kept import Kept
 from scheduler.engine.life import Fact, State, after
 from scheduler.engine.occurrence import decide
-from scheduler.engine.pending import Far, Pending, place
+from scheduler.engine.pending import Pending, place
 from scheduler.engine.settlement import Settlement, Told
 from scheduler.instants import LATEST_MS
 from scheduler.schedule import Cancel, Header, Outcome, Pause, Reason, Rejected, Schedule
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 SAME_INSTANT_MS = 1000
 """A record stamped less than this ahead of the clock was written just now, by a clock that is a little ahead."""
+MOST_FORESEEN = 4_000_000
+"""Versions for which room is made before they have come; 12 bytes each."""
 
 
 @dataclass(slots=True)
@@ -174,14 +178,18 @@ class PartitionEngine:
             # also without the reader's word that it stands at the end: under steady traffic it never does
             self.reached_end(fact.offset + 1)
 
-    def far(self, key: bytes, due_ms: int, offset: int) -> None:
-        """A record was read that states a customer's one-shot due behind the horizon: see `wire.plain_due_ms`."""
-        self.accepted += 1
-        if key in self._open:
-            self._drop_hidden(key)
-        self.pending.put_far(key, due_ms, offset)
+    def far(self, versions: Sequence[tuple[bytes, int, int]]) -> None:
+        """Records were read, one after another, that each state a customer's one-shot due behind the horizon.
+
+        See `wire.plain_due_ms`; of each its key, due time and offset.
+        """
+        self.accepted += len(versions)
+        if self._open:
+            for key, _, _ in versions:
+                self._drop_hidden(key)
+        self.pending.put_far(versions)
         if self.state is not State.RUNNING:
-            self.reached_end(offset + 1)
+            self.reached_end(versions[-1][2] + 1)
 
     def _stated(self, schedule: Schedule) -> None:
         self.accepted += 1
@@ -316,6 +324,12 @@ class PartitionEngine:
         self._end = offset
         self._catch_up()
 
+    def foresee(self, first: int, last: int) -> None:
+        """Make room for the far versions behind `last`, if they are as many as they were from `first` on."""
+        if self._mark is not None and last > first:
+            likely = len(self.pending) * (self._mark - last) // (last - first)
+            self.pending.reserve(max(0, min(likely, MOST_FORESEEN)))
+
     def fenced(self, high_watermark: int) -> None:
         """No other owner can write any more; all that one has written stands below `high_watermark`.
 
@@ -351,16 +365,34 @@ class PartitionEngine:
         self._asked_for.clear()
         self._starving.clear()
 
+    # -- what is kept --------------------------------------------------------------------------------
+
+    def kept(self, read_to: int) -> Kept | None:
+        """The state at that offset, up to which all was heard; None where something is left to be said or read back.
+
+        A restore from the beginning to there would come to the same.
+        """
+        if self.state is not State.RUNNING or self._open or self._nameless or self._written or self._gone:
+            return None
+        return Kept(read_to, self.paused, *self.pending.keep())
+
+    def resume(self, kept: Kept) -> None:
+        """Begin with what was in force at an offset, rather than with nothing at the first one."""
+        self.paused = kept.paused
+        self.pending.resume(kept.far)
+        for version in kept.bodies.values():
+            self.pending.put(version)
+        self.reached_end(kept.read_to)
+
     # -- bodies --------------------------------------------------------------------------------------
 
     def look_ahead(self, until_ms: int, limit: int) -> list[int]:
         """Move the horizon; the offsets of versions whose bodies are wanted now, at most `limit` of the soonest."""
         if self.state is not State.RUNNING or until_ms <= self.horizon_ms:
             return []
-        ahead = self.pending.far_between(self.horizon_ms, until_ms, limit)
-        self.horizon_ms = ahead[-1].due_ms if len(ahead) == limit else until_ms
-        if len(ahead) == limit:  # the rest of that millisecond too: the horizon has no middle
-            ahead = self.pending.far_between(ahead[0].due_ms - 1, self.horizon_ms, len(self.pending))
+        ahead = self.pending.come_near(until_ms, limit)
+        # of what is due in the last one's millisecond there may be more
+        self.horizon_ms = until_ms if len(ahead) < limit else max(self.horizon_ms, ahead[-1].due_ms - 1)
         offsets = [far.offset for far in ahead]
         self._asked_for.update(offsets)
         return offsets

@@ -1,40 +1,30 @@
 """What is pending in one partition: the version in force for each key, and the order in which they are due.
 
-Due time and offset are packed in one integer, which the dictionary and the queue share: all that is kept of a
-version that is not due for a while (`Far`). Its record is read from the log again before it is needed.
+Of a version that is not due for a while (`Far`) there is an entry in the index of the far ones and nothing else. It
+comes near in good time, and its record is read from the log again. A near version has its due time and offset packed
+in one integer, which the dictionary and the queue share.
 """
 
 from __future__ import annotations
 
+from heapq import merge
 from itertools import islice
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from sortedcontainers import SortedList
 
+from scheduler.engine.far import OFFSET_BITS, OFFSET_MASK, Far, FarIndex, pack, unpack
 from scheduler.instants import LATEST_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from scheduler.schedule import Schedule
 
-_OFFSET_BITS = 48
-_OFFSET_MASK = (1 << _OFFSET_BITS) - 1
-
 NEVER_MS: Final = LATEST_MS + 1
 """Where a paused schedule stands in the order: behind everything that can be due."""
-
-
-class Far(NamedTuple):
-    """A version in force whose record is not in memory: a customer's one-shot, not paused."""
-
-    due_ms: int
-    offset: int
-
-
-def pack(due_ms: int, offset: int) -> int:
-    """One integer that sorts by due time, then by offset."""
-    return due_ms << _OFFSET_BITS | offset
+AT_ONCE: Final = 20_000
+"""Far versions that come near in one go where they are due already."""
 
 
 def place(version: Schedule | Far) -> int:
@@ -44,10 +34,6 @@ def place(version: Schedule | Far) -> int:
     return pack(NEVER_MS if version.paused else version.due_ms, version.offset)
 
 
-def _far(packed: int) -> Far:
-    return Far(packed >> _OFFSET_BITS, packed & _OFFSET_MASK)
-
-
 class Pending:
     """Versions in force, by key and by due time.
 
@@ -55,81 +41,103 @@ class Pending:
     """
 
     def __init__(self) -> None:
-        self._packed: dict[bytes, int] = {}
+        self._near: dict[bytes, int] = {}
+        self._far = FarIndex()
+        """A key is here or among the near, never in both."""
         self._bodies: dict[int, Schedule] = {}
-        """By offset; of a far version there is none."""
+        """By offset; of a near version there may be none, of a far one there never is."""
         self._starving: set[int] = set()
         """Due, and taken from the queue for want of a body."""
         self._queue: SortedList[int] | None = None
 
     def __len__(self) -> int:
-        return len(self._packed)
+        return len(self._near) + len(self._far)
 
     def __contains__(self, key: bytes) -> bool:
-        return key in self._packed
+        return key in self._near or self._far.get(key) is not None
 
     def __iter__(self) -> Iterator[Schedule]:
         """Those whose bodies are here."""
         return iter(list(self._bodies.values()))
 
+    def keep(self) -> tuple[FarIndex, dict[bytes, int], dict[int, Schedule]]:
+        """All as it is now: the far, the places of the near by key, and the bodies that there are by offset."""
+        return self._far.copy(), dict(self._near), dict(self._bodies)
+
+    def resume(self, far: FarIndex) -> None:
+        """Begin with the far ones of another time."""
+        self._far = far
+
+    def reserve(self, count: int) -> None:
+        """Room for so many far ones, before many come."""
+        self._far.reserve(count)
+
     def sort(self) -> None:
         """Keep the order from now on."""
-        self._queue = SortedList(self._packed.values())
+        self._queue = SortedList(self._near.values())
+
+    def _place(self, key: bytes) -> int | None:
+        near = self._near.get(key)
+        return self._far.get(key) if near is None else near
 
     def offset_of(self, key: bytes) -> int | None:
         """Where the version in force stands; None where there is none."""
-        packed = self._packed.get(key)
-        return None if packed is None else packed & _OFFSET_MASK
+        packed = self._place(key)
+        return None if packed is None else packed & OFFSET_MASK
 
     def get(self, key: bytes) -> Schedule | Far | None:
         """The version in force."""
-        packed = self._packed.get(key)
+        packed = self._place(key)
         return None if packed is None else self._version(packed)
 
     def _version(self, packed: int) -> Schedule | Far:
-        return self._bodies.get(packed & _OFFSET_MASK) or _far(packed)
+        return self._bodies.get(packed & OFFSET_MASK) or unpack(packed)
 
     def put(self, schedule: Schedule) -> None:
         """Bring a version in force; it replaces what the key had."""
-        self._put(schedule.key, place(schedule))
+        self.remove(schedule.key)
+        self._come(schedule.key, place(schedule))
         self._bodies[schedule.offset] = schedule
 
-    def put_far(self, key: bytes, due_ms: int, offset: int) -> None:
-        """The same without its body, which is to be supplied before it is due."""
-        self._put(key, pack(due_ms, offset))
+    def put_far(self, versions: Sequence[tuple[bytes, int, int]]) -> None:
+        """The same without bodies, which are to be supplied before they are due: key, due time and offset of each."""
+        if self._near:
+            for key, _, _ in versions:
+                if key in self._near:
+                    self.remove(key)
+        self._far.put(versions)
 
-    def _put(self, key: bytes, packed: int) -> None:
-        old = self._packed.get(key)
-        self._packed[key] = packed
-        if old is not None:
-            self._bodies.pop(old & _OFFSET_MASK, None)
-            self._starving.discard(old)
+    def _come(self, key: bytes, packed: int) -> None:
+        self._near[key] = packed
         if self._queue is not None:
-            if old is not None:
-                self._queue.discard(old)
             self._queue.add(packed)
 
     def amend(self, schedule: Schedule) -> None:
         """Put another reading of the very record that is in force: it is due at another time, or paused."""
-        self.remove(schedule.key)
         self.put(schedule)
 
     def remove(self, key: bytes) -> Schedule | Far | None:
         """End the version in force and return it."""
-        packed = self._packed.pop(key, None)
+        packed = self._near.pop(key, None)
         if packed is None:
-            return None
+            packed = self._far.remove(key)
+            return None if packed is None else unpack(packed)
         if self._queue is not None:
             self._queue.discard(packed)
         self._starving.discard(packed)
-        return self._bodies.pop(packed & _OFFSET_MASK, None) or _far(packed)
+        return self._bodies.pop(packed & OFFSET_MASK, None) or unpack(packed)
 
     def next_due_ms(self) -> int | None:
         """When the first one is due; None where nothing is pending. Only once sorted."""
         queue = self._queue
-        if not queue:
+        if queue is None:
             return None
-        due_ms = queue[0] >> _OFFSET_BITS
+        far_ms = self._far.first_due_ms()
+        if not queue:
+            return far_ms
+        due_ms = queue[0] >> OFFSET_BITS
+        if far_ms is not None and far_ms < due_ms:
+            return far_ms
         return None if due_ms == NEVER_MS else due_ms
 
     def take_due(self, now_ms: int) -> Schedule | Far | None:
@@ -138,7 +146,11 @@ class Pending:
         It ends with `end`, or comes back with `give_back`; a far one comes back when its body is supplied.
         """
         queue = self._queue
-        if not queue or queue[0] >> _OFFSET_BITS > now_ms:
+        if queue is None:
+            return None
+        is_due = bool(queue) and queue[0] >> OFFSET_BITS <= now_ms
+        # otherwise nobody may have looked ahead in time: the process stood still, or the clock has jumped
+        if not is_due and not self.come_near(now_ms, AT_ONCE):
             return None
         packed = queue.pop(0)
         version = self._version(packed)
@@ -160,12 +172,15 @@ class Pending:
         """Queue a version again that was taken, if it is still in force."""
         packed = place(schedule)
         queue = self._queue
-        if queue is not None and self._packed.get(schedule.key) == packed and packed not in queue:
+        if queue is not None and self._near.get(schedule.key) == packed and packed not in queue:
             queue.add(packed)
 
     def overdue(self, now_ms: int) -> int:
         """How many are due and not taken, without walking them."""
-        return 0 if self._queue is None else int(self._queue.bisect_left(pack(now_ms + 1, 0))) + len(self._starving)
+        if self._queue is None:
+            return 0
+        near = int(self._queue.bisect_left(pack(now_ms + 1, 0)))
+        return near + len(self._starving) + self._far.due_until(now_ms)
 
     def page(self, after: int, count: int) -> list[Schedule | Far]:
         """The next so many in the queue whose place is later than `after`, in order; see `place`."""
@@ -173,34 +188,39 @@ class Pending:
         if queue is None:
             return []
         start = queue.bisect_right(after)
-        return [self._version(packed) for packed in queue[start : start + count]]
+        both = merge(queue[start : start + count], self._far.page(after, count))
+        return [self._version(packed) for packed in islice(both, count)]
 
     # -- bodies --------------------------------------------------------------------------------------
 
-    def far_between(self, after_ms: int, until_ms: int, limit: int) -> list[Far]:
-        """The first so many far ones that are due later than `after_ms`, and not later than `until_ms`."""
+    def come_near(self, until_ms: int, limit: int) -> list[Far]:
+        """The first so many far ones that are due until then, in order; they are near now, and want their bodies."""
         if self._queue is None:
             return []
-        due = self._queue.irange(pack(after_ms + 1, 0), pack(until_ms + 1, 0), inclusive=(True, False))
-        bodies = self._bodies
-        return [_far(packed) for packed in islice((p for p in due if p & _OFFSET_MASK not in bodies), limit)]
+        coming = self._far.take(until_ms, limit)
+        self._near.update(coming)
+        self._queue.update(packed for _, packed in coming)
+        return [unpack(packed) for _, packed in coming]
 
     def far(self) -> list[Far]:
-        """All that are far, in no order; may be called while another thread works here."""
+        """All that have no bodies, in no order; may be called while another thread works here."""
         bodies = self._bodies
-        return [_far(packed) for packed in list(self._packed.values()) if packed & _OFFSET_MASK not in bodies]
+        near = [unpack(packed) for packed in list(self._near.values()) if packed & OFFSET_MASK not in bodies]
+        return [*near, *map(unpack, self._far)]
 
     def key_at(self, offset: int) -> bytes | None:
         """Whose version in force stands there; a walk over all."""
-        return next((key for key, packed in self._packed.items() if packed & _OFFSET_MASK == offset), None)
+        near = (key for key, packed in self._near.items() if packed & OFFSET_MASK == offset)
+        return next(near, None) or self._far.key_at(offset)
 
     def supply(self, schedule: Schedule) -> None:
         """The body of a far version, if that one is still in force."""
-        packed = place(schedule)
-        if self._packed.get(schedule.key) != packed:
-            return
-        self._bodies[schedule.offset] = schedule
-        if packed in self._starving:
-            self._starving.discard(packed)
-            if self._queue is not None:
-                self._queue.add(packed)
+        key, packed = schedule.key, place(schedule)
+        if self._far.get(key) == packed:
+            self.put(schedule)
+        elif self._near.get(key) == packed:
+            self._bodies[schedule.offset] = schedule
+            if packed in self._starving:
+                self._starving.discard(packed)
+                if self._queue is not None:
+                    self._queue.add(packed)

@@ -108,7 +108,8 @@ def consumer_conf(settings: Settings, client_id: str, group_id: str) -> Conf:
         **common_conf(settings, client_id),
         # the default of 1000 ms stalls a restore each time the local queue is full: 185k -> 862k msg/s
         "fetch.queue.backoff.ms": 2,
-        "queued.min.messages": 100_000,
+        # of each partition, read ahead; what is freed after a restore is memory that only a restore needs
+        "queued.min.messages": 20_000,
         # how long a broker that has nothing keeps a fetch waiting, and with it the news that the end is
         # reached: at the default of 500 a restore of an empty partition takes half a second longer
         "fetch.wait.max.ms": 100,

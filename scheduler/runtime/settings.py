@@ -74,6 +74,12 @@ class Settings(BaseSettings):
     target_grace: Annotated[int, Field(ge=0, le=3_600_000)] = Field(
         30_000, description="ms to wait for a target topic that does not exist yet"
     )
+    snapshot_dir: Path | None = Field(
+        None, description="folder for what is pending, so that a restart reads less of the log; empty: none is written"
+    )
+    snapshot_interval: Annotated[int, Field(ge=1000, le=86_400_000)] = Field(
+        600_000, description="ms between two snapshots of a partition, beside that of a stop"
+    )
     allowed_targets: Names = Field(
         [], description="topics that schedules may be fired to; empty: any but internal ones"
     )

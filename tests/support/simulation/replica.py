@@ -12,9 +12,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from scheduler.engine.changes import Change, NotPendingError
+from scheduler.engine.far import Far
 from scheduler.engine.life import State as Life
 from scheduler.engine.occurrence import oldest
-from scheduler.engine.pending import Far
 from scheduler.engine.settlement import Place, Settlement, records, refused, undeliverable
 from scheduler.schedule import PAUSE_KEY, Outcome, Reason, Schedule
 from scheduler.wire import decode, plain_due_ms
@@ -181,7 +181,7 @@ class Replica:
         if entry.value is not None and entry.key and entry.key != PAUSE_KEY:
             due_ms = plain_due_ms(entry.headers)
             if due_ms is not None and due_ms > self.engine.horizon_ms:
-                self.engine.far(entry.key, due_ms, entry.offset)
+                self.engine.far([(entry.key, due_ms, entry.offset)])
                 return
         self.engine.record(entry.key, entry.value, entry.headers, timestamp_ms=entry.timestamp_ms, offset=entry.offset)
 

@@ -5,7 +5,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from scheduler.engine.pending import Pending, pack
+from scheduler.engine.far import pack
+from scheduler.engine.pending import Pending
 from scheduler.schedule import Schedule
 from scheduler.wire import LATEST_MS
 
