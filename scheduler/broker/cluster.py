@@ -54,7 +54,8 @@ class Identity(NamedTuple):
 
     name: str
     id: str
-    delete_retention_ms: int
+    compaction_lag_ms: int
+    """For so long its records are safe from compaction."""
 
 
 class Extent(NamedTuple):
@@ -203,10 +204,10 @@ class Cluster:
         return Extent(int(self._result(answers, place).offset), self.high_watermark(topic, partition))
 
     def identity(self, topic: str) -> Identity:
-        """Which topic it is, and for how long it keeps tombstones."""
+        """Which topic it is, and for how long it keeps what newer records hide."""
         answers = self._admin.describe_topics(TopicCollection([topic]), request_timeout=REQUEST_SECONDS)
         topic_id = str(self._result(answers, topic).topic_id)
-        return Identity(topic, topic_id, int(self.config(topic)["delete.retention.ms"]))
+        return Identity(topic, topic_id, int(self.config(topic)["min.compaction.lag.ms"]))
 
     def newest_stamp_ms(self, topic: str) -> int:
         """The newest timestamp of the topic, in Unix ms; -1 where it is empty."""

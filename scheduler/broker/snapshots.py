@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     Key = tuple[str, int]
 
 MAGIC = b"kafka-scheduler snapshot 1\n"
-SHARE = 2
-"""A snapshot is good for one part in so many of the time for which the topic keeps tombstones."""
+SHARE = 0.8
+"""A snapshot is good for so much of `min.compaction.lag.ms`; the rest is for clocks, and to read what came since."""
 AHEAD_MS = 60_000
 """How far the clock that it was written by may be ahead of ours."""
 CLOSE_SECONDS = 20.0
@@ -73,7 +73,7 @@ class About:
     topic_id: str
     partition: int
     written_ms: int
-    delete_retention_ms: int
+    compaction_lag_ms: int
     read_to: int
 
     def check(self, partition: int, topic: Identity, log_is: Extent, now_ms: int) -> None:
@@ -86,15 +86,15 @@ class About:
             raise SnapshotError("the topic was deleted and made anew since")
         if (self.topic, self.partition) != (topic.name, partition):
             raise SnapshotError(f"it is of {self.topic}/{self.partition}")
-        # a cancel that came since may be gone from the log with its tombstone
-        lasts_ms = min(self.delete_retention_ms, topic.delete_retention_ms) // SHARE
+        # compaction may have taken some of what came since: what a cancel or a continuation was about, or all of it
+        lasts_ms = int(min(self.compaction_lag_ms, topic.compaction_lag_ms) * SHARE)
         age_ms = now_ms - self.written_ms
         if age_ms < -AHEAD_MS:
             raise SnapshotError("it was written in the future: a clock is wrong")
         if age_ms > lasts_ms:
             raise SnapshotError(
-                f"it is {age_ms / 1000:.0f} s old, and good for {lasts_ms / 1000:.0f} s, half of the topic's "
-                "delete.retention.ms"
+                f"it is {age_ms / 1000:.0f} s old, and good for {lasts_ms / 1000:.0f} s, {SHARE:.0%} of the topic's "
+                "min.compaction.lag.ms"
             )
         if not log_is.start <= self.read_to <= log_is.end:
             raise SnapshotError(f"it ends at {self.read_to}, and the log is from {log_is.start} to {log_is.end}")
@@ -146,7 +146,9 @@ class Snapshots:
                 return Start.COLD, None
             about = _about(read_about(data))
             if topic not in self._topics:
-                raise SnapshotError("Kafka does not say which topic it is, or how long tombstones are kept in it")
+                raise SnapshotError(
+                    "Kafka does not say which topic it is, or how long its records are safe from compaction"
+                )
             extent = self._cluster.extent(topic, partition)
             about.check(partition, self._topics[topic], extent, self._clock.now_ms())
             return Start.WARM, from_bytes(data)
@@ -210,7 +212,7 @@ class Snapshots:
             "topic_id": topic.id,
             "partition": written.partition,
             "written_ms": written.written_ms,
-            "delete_retention_ms": topic.delete_retention_ms,
+            "compaction_lag_ms": topic.compaction_lag_ms,
         }
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._path(topic.name, written.partition)

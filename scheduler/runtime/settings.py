@@ -78,7 +78,7 @@ class Settings(BaseSettings):
         None, description="folder for what is pending, so that a restart reads less of the log; empty: none is written"
     )
     snapshot_interval: Annotated[int, Field(ge=1000, le=86_400_000)] = Field(
-        600_000, description="ms between two snapshots of a partition, beside that of a stop"
+        180_000, description="ms between two snapshots of a partition, beside that of a stop"
     )
     allowed_targets: Names = Field(
         [], description="topics that schedules may be fired to; empty: any but internal ones"

@@ -178,20 +178,22 @@ def test_a_version_that_its_record_does_not_state_is_not_kept() -> None:
         list(to_bytes(kept, {}))
 
 
-TOPIC = Identity("schedules", "id-1", 24 * HOUR_MS)
-SOUND = About("schedules", "id-1", 3, NOW_MS, 24 * HOUR_MS, 500)
+LAG_MS = 600_000
+TOPIC = Identity("schedules", "id-1", LAG_MS)
+SOUND = About("schedules", "id-1", 3, NOW_MS, LAG_MS, 500)
 
 
 @pytest.mark.parametrize(
     ("topic", "extent", "now_ms", "reason"),
     [
-        (TOPIC, Extent(0, 500), NOW_MS + HOUR_MS, None),
-        (TOPIC, Extent(500, 900), NOW_MS + 12 * HOUR_MS, None),
+        (TOPIC, Extent(0, 500), NOW_MS + 1_000, None),
+        (TOPIC, Extent(500, 900), NOW_MS + 480_000, None),
         (TOPIC, Extent(0, 500), NOW_MS - 30_000, None),
         (TOPIC, Extent(0, 499), NOW_MS, "ends at 500"),
         (TOPIC, Extent(501, 900), NOW_MS, "ends at 500"),
-        (TOPIC, Extent(0, 500), NOW_MS + 12 * HOUR_MS + 1, "delete.retention.ms"),
-        (TOPIC._replace(delete_retention_ms=HOUR_MS), Extent(0, 500), NOW_MS + HOUR_MS, "good for 1800 s"),
+        (TOPIC, Extent(0, 500), NOW_MS + 480_001, "min.compaction.lag.ms"),
+        (TOPIC._replace(compaction_lag_ms=60_000), Extent(0, 500), NOW_MS + 48_001, "good for 48 s"),
+        (TOPIC._replace(compaction_lag_ms=HOUR_MS), Extent(0, 500), NOW_MS + 480_001, "good for 480 s"),
         (TOPIC, Extent(0, 500), NOW_MS - HOUR_MS, "future"),
         (TOPIC._replace(id="id-2"), Extent(0, 900), NOW_MS, "made anew"),
         (TOPIC._replace(name="other"), Extent(0, 900), NOW_MS, "it is of schedules/3"),
