@@ -7,6 +7,8 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from scheduler.engine.changes import Change, Verb
+from scheduler.engine.kept import Kept
+from scheduler.engine.life import State
 from scheduler.engine.partition import PartitionEngine
 from scheduler.schedule import Cancel, Misfire, Outcome, Pause, Rejected, Schedule
 
@@ -65,6 +67,8 @@ class Mutation(Enum):
     # of the world around
     CONTINUES_BLINDLY = "a changed recurring schedule is due when its writer saw it due"
     NO_LAG = "the cleaner does not wait until what is hidden is written again"
+    KEPT_FOR_EVER = "a snapshot is good however old it is"
+    KEPT_TOO_SOON = "what is kept leaves out what is still to be said"
     TOMBSTONES_GONE = "the cleaner removes tombstones below a reader"
 
 
@@ -108,6 +112,8 @@ MEDIANS = {
     Mutation.FIRED_NOW_ENDS: 25,
     Mutation.CONTINUES_BLINDLY: 99,
     Mutation.NO_LAG: 4,
+    Mutation.KEPT_FOR_EVER: 1200,
+    Mutation.KEPT_TOO_SOON: 30,
     Mutation.TOMBSTONES_GONE: 50,
 }
 """How many worlds it takes until each is noticed, as `make simulate MUTATIONS=1` has measured it."""
@@ -245,6 +251,11 @@ class _FiredNowEnds(PartitionEngine):
         return settlement
 
 
+class _KeptTooSoon(PartitionEngine):
+    def kept(self, read_to):
+        return Kept(read_to, self.paused, *self.pending.keep()) if self.state is State.RUNNING else None
+
+
 ENGINES: dict[Mutation | None, type[PartitionEngine]] = {
     Mutation.SUCCESSOR_WINS: _SuccessorWins,
     Mutation.CANCEL_RESURRECTED: _CancelResurrected,
@@ -264,6 +275,7 @@ ENGINES: dict[Mutation | None, type[PartitionEngine]] = {
     Mutation.DOUBLED_ON_PAUSE: _DoubledOnPause,
     Mutation.RESUMED_IN_THE_PAST: _ResumedInThePast,
     Mutation.FIRED_NOW_ENDS: _FiredNowEnds,
+    Mutation.KEPT_TOO_SOON: _KeptTooSoon,
 }
 """Engines with a defect."""
 

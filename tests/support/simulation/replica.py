@@ -11,14 +11,17 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from scheduler.broker.snapshots import SHARE
 from scheduler.engine.changes import Change, NotPendingError
 from scheduler.engine.far import Far
+from scheduler.engine.kept import from_bytes, to_bytes
 from scheduler.engine.life import State as Life
 from scheduler.engine.occurrence import oldest
 from scheduler.engine.settlement import Place, Settlement, records, refused, undeliverable
 from scheduler.schedule import PAUSE_KEY, Outcome, Reason, Schedule
 from scheduler.wire import decode, plain_due_ms
 from tests.support.simulation.broker import (
+    COMPACTION_LAG_MS,
     Coordinator,
     Entry,
     FencedError,
@@ -93,6 +96,8 @@ class Replica:
         """What was refused when it stood alone: key, and what it replaces."""
         if self.mutation is Mutation.MARK_BEFORE_FENCE:
             self._mark = world.log.end
+        if world.keeps:
+            self._begin_warm()
 
     @property
     def alive(self) -> bool:
@@ -110,6 +115,26 @@ class Replica:
     def now_ms(self) -> int:
         """Its own clock."""
         return self.world.now_ms + self.skew_ms
+
+    # -- what is kept --------------------------------------------------------------------------------
+
+    def _begin_warm(self) -> None:
+        """Go on from what another one has kept, where that is not too old."""
+        lasts_ms = COMPACTION_LAG_MS * SHARE if self.mutation is not Mutation.KEPT_FOR_EVER else self.world.now_ms
+        if self.world.kept is not None and self.world.now_ms - self.world.kept_ms <= lasts_ms:
+            kept = from_bytes(memoryview(self.world.kept))
+            self.engine.horizon_ms = self.now_ms()
+            self.engine.resume(kept)
+            self.position = kept.read_to
+            self._read_to = kept.read_to - 1
+            self.world.say(f"{self.name} goes on from what was kept at {kept.read_to}")
+
+    def _keep(self) -> None:
+        """Put down what is pending, where nothing is left to be said."""
+        kept = self.engine.kept(self._read_to + 1)
+        if kept is not None:
+            self.world.kept, self.world.kept_ms = b"".join(to_bytes(kept, {})), self.world.now_ms
+            self.world.say(f"{self.name} keeps what is pending at {kept.read_to}")
 
     # -- taking over ---------------------------------------------------------------------------------
 
@@ -173,6 +198,8 @@ class Replica:
                     if not self.alive:
                         return
         self._stand()
+        if self.world.keeps:
+            self._keep()
 
     def _hear(self, entry: Entry) -> None:
         self._read_to = entry.offset

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 START_MS = 1_000_000_000_000
+SOON_MS = 1_000
 LATE_TARGET = "late"
 """A topic that is not always there."""
 MOST_WORK = 1000
@@ -65,6 +66,11 @@ class World(Clients):
         self.flying: list[tuple[Coordinator, int]] = []
         """Commits that are on their way: of which coordinator, for which epoch."""
         self.compacted = 0
+        self.keeps = ahead_ms is not None and ahead_ms != SOON_MS
+        """Whether what is pending is kept, and who takes over begins with that."""
+        self.kept: bytes | None = None
+        """What a replica has kept last, and when."""
+        self.kept_ms = 0
         self.replicas: list[Replica] = []
         self._made_ms = 0
         self._jumped = False
