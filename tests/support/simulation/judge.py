@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tests.support.simulation.broker import LARGE
+from tests.support.simulation.circumstances import Circumstances
 from tests.support.simulation.reference import Reference, instant_ms, occurrence_after, verdict
-from tests.support.simulation.replica import PLACE, Circumstances
+from tests.support.simulation.replica import PLACE
 from tests.support.simulation.world import BrokenError, World, entries_of
 
 if TYPE_CHECKING:

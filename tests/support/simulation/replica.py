@@ -7,8 +7,6 @@ that nobody gives a step is frozen.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from scheduler.broker.snapshots import SHARE
@@ -30,6 +28,7 @@ from tests.support.simulation.broker import (
     State,
     Transaction,
 )
+from tests.support.simulation.circumstances import Circumstances, Fencing
 from tests.support.simulation.mutations import Mutation, mutated
 
 if TYPE_CHECKING:
@@ -39,29 +38,6 @@ if TYPE_CHECKING:
 PLACE = Place("schedules", 0, "history", "dead-letters")
 TARGET_GRACE_MS = 30_000
 RETRY_MS = 500
-
-
-class Fencing(StrEnum):
-    """What a replica has to do before it may fire."""
-
-    ASK = "ask whether it is the owner"
-    INIT = "fence"
-    MARK = "ask for the high watermark"
-    DONE = "nothing"
-
-
-@dataclass
-class Circumstances:
-    """Of one transaction: what the judge has to know."""
-
-    replica: str
-    now_ms: int
-    since_delta: int | None
-    read_to: int
-    """The last record that was applied before the batch was taken."""
-    asked: dict[bytes, Change] = field(default_factory=dict)
-    given_up: set[bytes] = field(default_factory=set)
-    """Schedules whose target was not there, when their grace was over."""
 
 
 class Replica:
