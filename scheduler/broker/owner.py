@@ -114,7 +114,7 @@ class Owner:
         self._start, self._kept = start, kept
         self._keep, self._keep_seconds = keep, keep_seconds
         self._keep_at = clock.monotonic() + min(FIRST_KEEP_SECONDS, keep_seconds)
-        self._foresees = True
+        self._foresees = kept is None
         self.requests = Requests(self.inbox.wake)
         self._at_end = False
         """Whether the end of the log was the last that was read."""
@@ -352,9 +352,9 @@ class Owner:
         self.read_to = max(self.read_to, last.offset() + (error is None))
         self._at_end = error is not None and error.code() == _EOF
         self.inbox.applied(messages)
-        if self._foresees:
+        if self._foresees and self.log_end is not None:
             self._foresees = False
-            self.engine.foresee(first.offset(), last.offset())
+            self.engine.foresee(first.offset(), last.offset(), self.log_end)
 
     def _fire(self) -> None:
         """Settle what is due, one transaction after another, hearing what was read in between."""

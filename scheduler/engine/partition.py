@@ -324,10 +324,10 @@ class PartitionEngine:
         self._end = offset
         self._catch_up()
 
-    def foresee(self, first: int, last: int) -> None:
-        """Make room for the far versions behind `last`, if they are as many as they were from `first` on."""
-        if self._mark is not None and last > first:
-            likely = len(self.pending) * (self._mark - last) // (last - first)
+    def foresee(self, first: int, last: int, end: int) -> None:
+        """Make room for the far versions from `last` to `end`, if they are as many as they were from `first` on."""
+        if last > first:
+            likely = len(self.pending) * (end - last) // (last - first)
             self.pending.reserve(max(0, min(likely, MOST_FORESEEN)))
 
     def fenced(self, high_watermark: int) -> None:
