@@ -8,7 +8,7 @@ from dev.proxy import Api
 from scheduler.broker import publisher
 from scheduler.broker.cluster import Cluster
 from tests.support.scene import SETTLE_SECONDS, failures
-from tests.support.schedules import clock, wait_until
+from tests.support.schedules import clock, wait_until, wait_until_pending
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 GROUP = (Api.HEARTBEAT, Api.JOIN_GROUP)
 TRANSACTIONS = (Api.INIT_PRODUCER_ID, Api.ADD_PARTITIONS_TO_TXN, Api.END_TXN)
+WHILE_IT_STAYS_MS = 12_000
 COMMIT_SECONDS = 1.5
 """In place of the product's 5, so that a delay longer than a commit may take need not be as long."""
 
@@ -93,3 +94,22 @@ def wait_until_shared(scene: Scene) -> None:
         "the two share the partitions",
         SETTLE_SECONDS,
     )
+
+
+def test_who_cannot_reach_the_group_goes_on_while_nobody_takes_over(scene: Scene) -> None:
+    """As where the broker that coordinates the group is lost: its members take themselves for expelled."""
+    with scene.installation.replica(session_timeout=1000) as replica:
+        scene.write(scene.put(b"soon", clock.now_ms() + WHILE_IT_STAYS_MS))
+        wait_until_pending(replica, 1)
+        for api in GROUP:
+            scene.network.hold(client=replica.client_id, apis=[api])
+        wait_until(lambda: not replica.owners(), "the replica has lost its partition")
+        scene.write(scene.put(b"now"))
+        scene.wait_until_fired(b"now")
+        lost = not replica.owners()
+        scene.network.release()
+        scene.installation.wait_until_restored(replica)
+        scene.wait_until_fired(b"soon")
+        scene.installation.wait_for(scene.installation.history, 2)
+    assert lost
+    assert scene.faults() == []
