@@ -201,7 +201,7 @@ class Cluster:
         """Where the log of a partition begins and ends, open transactions included."""
         place = TopicPartition(topic, partition)
         answers = self._admin.list_offsets({place: OffsetSpec.earliest()}, request_timeout=REQUEST_SECONDS)
-        return Extent(int(self._result(answers, place).offset), self.high_watermark(topic, partition))
+        return Extent(told(self._result(answers, place)), self.high_watermark(topic, partition))
 
     def identity(self, topic: str) -> Identity:
         """Which topic it is, and for how long it keeps what newer records hide."""
