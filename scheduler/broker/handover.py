@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from scheduler.clock import Deadline
 from scheduler.runtime.logs import fields
 
 if TYPE_CHECKING:
@@ -81,10 +82,11 @@ class HandOver:
             for owner in owners:
                 owner.stop()
 
-    def join(self) -> None:
-        """Return when all have left."""
+    def join(self, seconds: float) -> None:
+        """Return when all have left, or after so long."""
+        deadline = Deadline(self._clock, seconds)
         for thread, _ in self._under_way:
-            thread.join()
+            thread.join(deadline.remaining())
 
     def _read(self, leaving: Mapping[Key, tuple[Owner, int]]) -> None:
         owners = {key: owner for key, (owner, _) in leaving.items()}

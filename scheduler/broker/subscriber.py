@@ -25,6 +25,8 @@ POLL_SECONDS = 0.1
 BATCH = 10_000
 HAND_OVER_SECONDS = 1.0
 """For finishing transactions when partitions are lost; what is not finished by then is fenced."""
+FOLLOWED_SECONDS = 0.5
+"""How often a replica that leaves asks whether others are left: they may be leaving too."""
 ROOM_SECONDS = 0.05
 RETAKE_SECONDS = 5.0
 """How long after an owner ended by itself the group is asked whether the partition is still ours."""
@@ -112,9 +114,10 @@ class Subscriber:
                 self._clock.wait(stop, 1.0)
             finally:
                 self._leave()
-        if self._hand_over.under_way and not self._is_followed():
-            self._hand_over.stop()
-        self._hand_over.join()
+        while self._hand_over.under_way:
+            if not self._is_followed():
+                self._hand_over.stop()
+            self._hand_over.join(FOLLOWED_SECONDS)
 
     def _leave(self) -> None:
         """Leave the group, so that others take over at once."""

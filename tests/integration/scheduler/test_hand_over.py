@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 from scheduler.engine.life import State
 from tests.support.hand_over import SOON_MS, hand_over, patient
-from tests.support.schedules import clock, wait_until_pending
+from tests.support.schedules import clock, wait_until, wait_until_pending
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.support.schedules import Installation
 
 
@@ -41,6 +44,24 @@ def test_what_customers_say_during_a_hand_over_counts(installation: Installation
 
     assert message.value == b"replaced"
     assert told["scheduler-outcome"] == b"cancelled"
+
+
+def test_where_all_leave_nobody_waits_for_the_others(install: Callable[..., Installation]) -> None:
+    installation = install(partitions=2)
+    with patient(), installation.replica() as one, installation.replica(restored=False) as other:
+        wait_until(lambda: len(one.owners()) == len(other.owners()) == 1, "each has a partition")
+        for partition in range(2):
+            soon = installation.schedule(b"soon", due_ms=clock.now_ms() + SOON_MS, partition=partition)
+            installation.write(soon)
+        wait_until_pending(one, 1)
+        wait_until_pending(other, 1)
+        leaving = [threading.Thread(target=replica.close) for replica in (one, other)]
+        for thread in leaving:
+            thread.start()
+        for thread in leaving:
+            thread.join()
+
+    assert installation.read(installation.target) == []
 
 
 def test_who_leaves_with_nobody_to_follow_ends_at_once(installation: Installation) -> None:
