@@ -228,6 +228,8 @@ class Worker:
         partition.paused = not partition.paused
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if self._closed:
+            return  # while the client closes, what it is asked may fail, and it ends the process with a SystemError
         # also called without a new partition, after each rebalance: the generation is another one then
         self._group_metadata = bytes(consumer.consumer_group_metadata())
         if not partitions:
@@ -242,13 +244,15 @@ class Worker:
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         log.info("partitions revoked", extra=fields(partitions=_numbers(partitions)))
+        if self._closed:
+            self._part_with(partitions)
+            return  # nobody is left to keep the books, and the client gives them back by itself
         # the group's new generation already; these partitions are this member's until the callback returns
         self._group_metadata = bytes(consumer.consumer_group_metadata())
         of_these = _of(partitions)
         self._slots.forget(of_these)
         leaving = [self._owned[key] for p in partitions if (key := (p.topic, p.partition)) in self._owned]
-        if not self._closed:  # then nobody is left to keep the books
-            self._drain(of_these, leaving, 0 if self._hurried.is_set() else self._revoke_seconds)
+        self._drain(of_these, leaving, 0 if self._hurried.is_set() else self._revoke_seconds)
         self._part_with(partitions)
         consumer.incremental_unassign(partitions)
 
@@ -259,7 +263,8 @@ class Worker:
         self._slots.forget(of_these)
         self._slots.stop(of_these)
         self._part_with(partitions)
-        consumer.incremental_unassign(partitions)
+        if not self._closed:
+            consumer.incremental_unassign(partitions)
 
     def _part_with(self, partitions: list[TopicPartition]) -> None:
         for partition in partitions:

@@ -228,6 +228,8 @@ class Subscriber:
     # -- the group -----------------------------------------------------------------------------------
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if self._consumer is None:
+            return  # it closes: what it is asked then may fail, and a failure in here becomes a SystemError
         self.joined = True
         self._on_rebalance("assigned")
         self.member_id = consumer.memberid()

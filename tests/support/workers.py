@@ -14,7 +14,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, Producer, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.cimpl import NewTopic
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 SECONDS = 40.0
 CLOCK = SystemClock()
 PARTITIONS = 4
+_NO_COORDINATOR = {KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS}
 
 Event = dict[str, Any]
 
@@ -234,9 +235,15 @@ class Bench:
         return int(answer.result(SECONDS).topic_partitions[0].offset)
 
     def owned(self) -> list[int]:
-        """How many partitions each member of the cluster's group has, the fewest first."""
+        """How many partitions each member of the group has, the fewest first; none while Kafka does not say."""
         (answer,) = self._admin.describe_consumer_groups([f"worker-{self.cluster}"]).values()
-        return sorted(len(member.assignment.topic_partitions) for member in answer.result(SECONDS).members)
+        try:
+            members = answer.result(SECONDS).members
+        except KafkaException as error:
+            if error.args[0].code() in _NO_COORDINATOR:
+                return []
+            raise
+        return sorted(len(member.assignment.topic_partitions) for member in members)
 
     def metadata(self, partition: int = 0) -> bytes:
         """What stands beside the group's offset."""
