@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from bench.amounts import count, seconds
 from bench.report import markdown
 from bench.sizing import APPENDS, RETENTION_MS, TOMBSTONES_MS, records, reread
+from scheduler.broker.bodies import AHEAD_MS, LOOK_SECONDS
 from scheduler.broker.collector import JUMP
-from scheduler.broker.owner import AHEAD_MS, LOOK_SECONDS
 from scheduler.topics import schedules_topic
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from bench.figures import median
 from bench.queueing import Replica, calibrated, simulate
 from bench.scenarios import Sizes
 from scheduler import wire
+from scheduler.broker.bodies import AHEAD_MS, LOOK_SECONDS
 from scheduler.broker.collector import JUMP
-from scheduler.broker.owner import AHEAD_MS, LOOK_SECONDS
 from scheduler.schedule import Outcome, Schedule
 from scheduler.topics import HOUR_MS, history_topic, schedules_topic
 

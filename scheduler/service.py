@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from scheduler.broker.standing import Standing
-    from scheduler.engine.kept import Kept
     from scheduler.runtime.settings import Address, Settings
     from scheduler.schedule import Schedule
 
@@ -285,10 +285,6 @@ class Scheduler:
             with self._watchdog.call("list_offsets", MARK_SECONDS, topic=topic, partition=partition):
                 return self._cluster.high_watermark(topic, partition)
 
-        def keep(kept: Kept) -> None:
-            if self._snapshots is not None:
-                self._snapshots.keep(topic, partition, kept)
-
         snapshots = self._snapshots
         start, kept = (Start.COLD, None) if snapshots is None else snapshots.begin(topic, partition)
         deliveries = Deliveries(
@@ -316,6 +312,6 @@ class Scheduler:
             since_delta=settings.since_delta,
             start=start,
             kept=kept,
-            keep=None if snapshots is None else keep,
+            keep=None if snapshots is None else partial(snapshots.keep, topic, partition),
             keep_seconds=settings.snapshot_interval / 1000,
         )

@@ -24,6 +24,7 @@ from confluent_kafka import (
 from scheduler.clock import Deadline
 from scheduler.runtime.kafka import consumer_conf, unavailable
 from scheduler.runtime.logs import fields
+from scheduler.runtime.polling import poll_batch
 from worker.bookkeeping import Bookkeeper
 from worker.command_jobs import CommandJobs
 from worker.commands import Commands
@@ -153,11 +154,11 @@ class Worker:
         return 0.0 if due_ms is None else max(0, self._clock.now_ms() - due_ms) / 1000
 
     def _receive(self, seconds: float) -> None:
-        first = self._consumer.poll(seconds)
-        if first is None:
+        messages = poll_batch(self._consumer, seconds, BATCH)
+        if not messages:
             return
         runs = []
-        for message in (first, *self._consumer.consume(BATCH, 0)):
+        for message in messages:
             error = message.error()
             if error is not None:
                 self._tell(error)

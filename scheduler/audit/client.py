@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from scheduler.audit.records import Record, shared
 from scheduler.headers import read_headers
+from scheduler.runtime.polling import poll_batch
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -70,11 +71,8 @@ def take(consumer: Consumer) -> list[Message]:
     Raises:
         KafkaException: an error that does not pass: a missing right, say.
     """
-    first = consumer.poll(POLL_SECONDS)
-    if first is None:
-        return []
     messages = []
-    for message in (first, *consumer.consume(BATCH, 0)):
+    for message in poll_batch(consumer, POLL_SECONDS, BATCH):
         error = message.error()
         if error is None or error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's public code
             messages.append(message)

@@ -190,18 +190,18 @@ class Cluster:
         return self._high_watermark(place)
 
     def _high_watermark(self, place: TopicPartition) -> int:
+        return self._offset(place, OffsetSpec.latest())
+
+    def _offset(self, place: TopicPartition, spec: OffsetSpec) -> int:
         answers = self._admin.list_offsets(
-            {place: OffsetSpec.latest()},
-            isolation_level=IsolationLevel.READ_UNCOMMITTED,
-            request_timeout=REQUEST_SECONDS,
+            {place: spec}, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=REQUEST_SECONDS
         )
         return told(self._result(answers, place))
 
     def extent(self, topic: str, partition: int) -> Extent:
         """Where the log of a partition begins and ends, open transactions included."""
-        place = TopicPartition(topic, partition)
-        answers = self._admin.list_offsets({place: OffsetSpec.earliest()}, request_timeout=REQUEST_SECONDS)
-        return Extent(told(self._result(answers, place)), self.high_watermark(topic, partition))
+        start = self._offset(TopicPartition(topic, partition), OffsetSpec.earliest())
+        return Extent(start, self.high_watermark(topic, partition))
 
     def identity(self, topic: str) -> Identity:
         """Which topic it is, and for how long it keeps what newer records hide."""

@@ -16,6 +16,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from scheduler.clock import Deadline
 from scheduler.runtime.logs import fields
+from scheduler.runtime.polling import poll_batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -148,11 +149,11 @@ class Collector:
         consumer.assign([place])
         silence = Deadline(self._clock, SILENT_SECONDS)
         while left and not silence.passed and not self._stop.is_set():
-            first = consumer.poll(POLL_SECONDS)
-            if first is None:
+            messages = poll_batch(consumer, POLL_SECONDS, BATCH)
+            if not messages:
                 continue
             silence = Deadline(self._clock, SILENT_SECONDS)
-            found, left, reached = _sift([first, *consumer.consume(BATCH, 0)], left)
+            found, left, reached = _sift(messages, left)
             if found.records or found.gone:
                 asked.give(found)
             if left and left[0] - reached > JUMP:

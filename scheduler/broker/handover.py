@@ -18,6 +18,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from scheduler.clock import Deadline
 from scheduler.runtime.logs import fields
+from scheduler.runtime.polling import poll_batch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -109,12 +110,10 @@ class HandOver:
                 consumer.close()
 
     def _give(self, consumer: Consumer, owners: Mapping[Key, Owner]) -> None:
-        first = consumer.poll(POLL_SECONDS)
-        if first is None:
-            return
-        for key, messages in groupby([first, *consumer.consume(BATCH, 0)], key=lambda m: (m.topic(), m.partition())):
+        messages = poll_batch(consumer, POLL_SECONDS, BATCH)
+        for key, given in groupby(messages, key=lambda message: (message.topic(), message.partition())):
             owner = owners.get(key)
             if owner is not None:
-                owner.give(list(messages))
+                owner.give(list(given))
                 if not owner.inbox.room.is_set():
                     self._clock.wait(owner.inbox.room, ROOM_SECONDS)

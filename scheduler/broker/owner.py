@@ -10,14 +10,14 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException
 
+from scheduler.broker.bodies import Bodies
 from scheduler.broker.deliveries import Blame
 from scheduler.broker.failures import Kind, PublishError
-from scheduler.broker.feed import feed, schedules
+from scheduler.broker.feed import feed
 from scheduler.broker.fence import BACKOFF_SECONDS, Fence
 from scheduler.broker.inbox import Inbox
 from scheduler.broker.requests import Requests
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from confluent_kafka import Message
 
-    from scheduler.broker.collector import Collected, Collector
+    from scheduler.broker.collector import Collector
     from scheduler.broker.deliveries import Deliveries
     from scheduler.broker.observer import Observer
     from scheduler.broker.publisher import Publisher
@@ -46,14 +46,8 @@ MAX_BATCH = 5000
 """Schedules in one transaction while behind: 15,000 records, far from filling the client's queue of a million."""
 MAX_WAIT_SECONDS = 0.5
 """The wall clock may jump: nobody sleeps through more than this."""
-AHEAD_MS = 120_000
-"""The bodies of what is due within this time are in memory; of what is due later, if it is a plain one-shot, key,
-due time and offset are."""
 FIRST_KEEP_SECONDS = 60.0
 """Until what is pending is kept for the first time: a replica that ends again and again is to start warm."""
-LOOK_SECONDS = 15.0
-"""How often it is looked ahead."""
-BODIES_AT_ONCE = 20_000
 REQUEST_PAUSE_SECONDS = 0.001
 """Between two looks at a change that waits for the clock."""
 NEAR = 20_000
@@ -103,11 +97,6 @@ class Owner:
         self._clock = clock
         self._observer = observer
         self._on_commit = on_commit
-        self._collector = collector
-        self._bodies: SimpleQueue[Collected] = SimpleQueue()
-        self._coming = 0
-        """Bodies that were asked for and have not come yet."""
-        self._look_at = 0.0
         self._since_delta = since_delta
         self.begin: int = OFFSET_BEGINNING if kept is None else kept.read_to
         """From where on it is to be given the records."""
@@ -123,6 +112,7 @@ class Owner:
         self._failures = 0
         """Transactions that failed in a row for no fault of a record."""
         self._stop = threading.Event()
+        self._bodies = Bodies(place, self.engine, collector, clock, self.inbox.wake, lambda: not self._stop.is_set())
         self._stay: Deadline | None = None
         """Until when it goes on though the partition is another's; None while it is ours."""
         self._fence_is_news = True
@@ -203,7 +193,7 @@ class Owner:
 
     def _run(self) -> None:
         self._started = self._clock.monotonic()
-        self.engine.horizon_ms = self._clock.now_ms() + AHEAD_MS
+        self.engine.horizon_ms = self._bodies.horizon_ms
         self._resume()
         self._read_ahead()
         self._put_up(self._fence.put_up)
@@ -212,7 +202,7 @@ class Owner:
             self.requests.answer(self.engine)
             self._stand()
             self._apply(self._next())
-            self._collect()
+            self._bodies.collect()
             if self._clock.monotonic() >= self._keep_at:
                 self._have_kept()
 
@@ -222,7 +212,7 @@ class Owner:
             return True
         if self._stay is None:
             return False
-        if self.engine.state is not State.RUNNING or self._coming:
+        if self.engine.state is not State.RUNNING or self._bodies.coming:
             return self._stay.passed
         due_ms = self.engine.next_due_ms()
         return due_ms is None or max(0.0, self._clock.seconds_until(due_ms)) >= self._stay.remaining()
@@ -254,8 +244,7 @@ class Owner:
 
     def _have_kept(self) -> None:
         """Have it kept what is pending, at a moment at which nothing is under way."""
-        kept = self.engine.kept(self.read_to) if self._keep is not None else None
-        if kept is not None and self._keep is not None:
+        if self._keep is not None and (kept := self.engine.kept(self.read_to)) is not None:
             self._keep(kept)
             self._keep_at = self._clock.monotonic() + self._keep_seconds
 
@@ -286,34 +275,6 @@ class Owner:
         if self._stay.passed or self._is_taken():
             self._stop.set()
         return not self._stop.is_set()
-
-    def _collect(self) -> None:
-        """Take in the bodies that have come, and ask for those that will be needed."""
-        while not self._bodies.empty():
-            come = self._bodies.get()
-            self._coming -= len(come.records) + len(come.gone)
-            for schedule in schedules(come.records):
-                self.engine.supply(schedule)
-            for offset in come.gone:
-                log.error("record gone", extra=fields(**self._where, offset=offset))
-                self.engine.gone(offset)
-        if wanted := self.engine.wanted():
-            self._ask_for(wanted)
-        if self.engine.state is State.RUNNING and not self._coming and self._clock.monotonic() >= self._look_at:
-            ahead = self.engine.look_ahead(self._clock.now_ms() + AHEAD_MS, BODIES_AT_ONCE)
-            if ahead:
-                self._ask_for(ahead)
-            if len(ahead) < BODIES_AT_ONCE:
-                self._look_at = self._clock.monotonic() + LOOK_SECONDS
-
-    def _ask_for(self, offsets: Sequence[int]) -> None:
-        self._coming += len(offsets)
-
-        def give(come: Collected) -> None:
-            self._bodies.put(come)
-            self.inbox.wake()
-
-        self._collector.ask(*self.place[:2], offsets, give, lambda: not self._stop.is_set())
 
     def _next(self) -> Sequence[Message]:
         due_ms = self.engine.next_due_ms()
@@ -365,11 +326,11 @@ class Owner:
             batch = self.requests.take(self.engine, now_ms)
             batch += self.engine.take(now_ms, self._limit, oldest(now_ms, self._since_delta))
             if not batch:
-                self._collect()  # what is due may want its body
+                self._bodies.collect()  # what is due may want its body
                 return
             self._settle(batch, now_ms)
             self._apply(self.inbox.next())
-            self._collect()
+            self._bodies.collect()
             self._stand()  # where something is always due, this loop does not end
             self.requests.answer(self.engine)  # whoever asks does not wait for a backlog to be fired
 

@@ -18,6 +18,7 @@ from scheduler.broker.cluster import REQUEST_SECONDS, Cluster
 from scheduler.clock import Deadline
 from scheduler.errors import BrokerUnavailableError, InputError
 from scheduler.runtime.kafka import consumer_conf, unavailable
+from scheduler.runtime.polling import poll_batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from scheduler.runtime.settings import Settings
 
 BATCH = 10_000
+POLL_SECONDS = 0.2
 STALL_SECONDS = 30.0
 """A broker that gives nothing for so long, with records left to read, does not answer."""
 
@@ -160,10 +162,7 @@ def _until(
 
 
 def _records(consumer: Consumer, reached: Callable[[int, int], None]) -> Iterator[Message]:
-    first = consumer.poll(0.2)
-    if first is None:
-        return
-    for message in (first, *consumer.consume(BATCH, 0)):
+    for message in poll_batch(consumer, POLL_SECONDS, BATCH):
         error = message.error()
         if error is None:
             yield message

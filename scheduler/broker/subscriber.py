@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from scheduler.broker.handover import HandOver
 from scheduler.clock import Deadline
 from scheduler.runtime.logs import fields
+from scheduler.runtime.polling import poll_batch
 
 if TYPE_CHECKING:
     import threading
@@ -146,12 +147,10 @@ class Subscriber:
             return bool(error.args[0].code() != KafkaError._UNSUPPORTED_FEATURE)  # noqa: SLF001
 
     def _read(self, consumer: Consumer) -> None:
-        # poll returns with the first record, consume(…, 0) takes what is there beside it: no waiting
-        # for a batch to fill, no call per record
         with self._watchdog.call("consumer.poll", ROUND_SECONDS):
-            first = consumer.poll(POLL_SECONDS)
-        if first is not None:
-            self._hand_out(consumer, [first, *consumer.consume(BATCH, 0)])
+            messages = poll_batch(consumer, POLL_SECONDS, BATCH)
+        if messages:
+            self._hand_out(consumer, messages)
         if self._paused:
             self._resume(consumer)
         if self._retake_at or any(owner.ended_by for owner in self.owners.values()):

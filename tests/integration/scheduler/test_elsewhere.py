@@ -248,7 +248,7 @@ def test_a_replica_that_was_frozen_delivers_nothing_from_what_it_remembers(pair:
         frozen.wait_for("restored", seconds=SECONDS)
         home.write(home.schedule(b"before", epoch=0))
         home.wait_for(home.history)
-        due_ms = clock.now_ms() + 2000
+        due_ms = clock.now_ms() + 5000  # time to freeze it, and less than until others take over
         home.write(home.schedule(b"cancelled", due_ms=due_ms))
         home.write(home.schedule(b"read", epoch=0))  # behind it: what stands before it has been read as well
         home.wait_for(home.history, 2)

@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from scheduler.broker import owner
+from scheduler.broker import bodies
 from scheduler.engine.changes import Change, NotPendingError, Verb
 from tests.support.schedules import SECONDS, clock, wait_until_pending
 
@@ -26,9 +26,9 @@ HOUR_MS = 3_600_000
 
 @pytest.fixture(autouse=True)
 def _near_horizon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(owner, "AHEAD_MS", AHEAD_MS)
-    monkeypatch.setattr(owner, "LOOK_SECONDS", 0.05)
-    monkeypatch.setattr(owner, "BODIES_AT_ONCE", 20)
+    monkeypatch.setattr(bodies, "AHEAD_MS", AHEAD_MS)
+    monkeypatch.setattr(bodies, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(bodies, "AT_ONCE", 20)
 
 
 def scattered(installation: Installation, keys: list[bytes], due_ms: int) -> list[Put]:

@@ -1,0 +1,98 @@
+"""The bodies of far schedules: their records are read again, early enough before they are due."""
+
+from __future__ import annotations
+
+import logging
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+from scheduler.broker.feed import schedules
+from scheduler.engine.life import State
+from scheduler.runtime.logs import fields
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from scheduler.broker.collector import Collected, Collector
+    from scheduler.clock import Clock
+    from scheduler.engine.partition import PartitionEngine
+    from scheduler.engine.settlement import Place
+
+AHEAD_MS = 120_000
+"""The bodies of what is due within this time are in memory; of what is due later, if it is a plain one-shot, key,
+due time and offset are."""
+LOOK_SECONDS = 15.0
+"""How often it is looked ahead."""
+AT_ONCE = 20_000
+
+log = logging.getLogger("scheduler.partition")
+
+
+class Bodies:
+    """Used by the owner's thread.
+
+    Args:
+        place: whose bodies.
+        engine: knows which are wanted, and is supplied with them.
+        collector: reads them.
+        clock: for how far ahead it is looked, and when.
+        wake: is called, on another thread, when some have come.
+        wanted: whether they still are, from any thread.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        engine: PartitionEngine,
+        collector: Collector,
+        clock: Clock,
+        wake: Callable[[], None],
+        wanted: Callable[[], bool],
+    ) -> None:
+        self._place = place
+        self._engine = engine
+        self._collector = collector
+        self._clock = clock
+        self._wake = wake
+        self._wanted = wanted
+        self._come: SimpleQueue[Collected] = SimpleQueue()
+        self.coming = 0
+        """Those that were asked for and have not come yet."""
+        self._look_at = 0.0
+
+    @property
+    def horizon_ms(self) -> int:
+        """Up to when those of what is due now, or is read now, are to be in memory."""
+        return self._clock.now_ms() + AHEAD_MS
+
+    def collect(self) -> None:
+        """Take in those that have come, and ask for those that will be needed."""
+        engine = self._engine
+        while not self._come.empty():
+            come = self._come.get()
+            self.coming -= len(come.records) + len(come.gone)
+            for schedule in schedules(come.records):
+                engine.supply(schedule)
+            for offset in come.gone:
+                log.error(
+                    "record gone",
+                    extra=fields(topic=self._place.topic, partition=self._place.partition, offset=offset),
+                )
+                engine.gone(offset)
+        if wanted := engine.wanted():
+            self._ask_for(wanted)
+        if engine.state is State.RUNNING and not self.coming and self._clock.monotonic() >= self._look_at:
+            ahead = engine.look_ahead(self.horizon_ms, AT_ONCE)
+            if ahead:
+                self._ask_for(ahead)
+            if len(ahead) < AT_ONCE:
+                self._look_at = self._clock.monotonic() + LOOK_SECONDS
+
+    def _ask_for(self, offsets: Sequence[int]) -> None:
+        self.coming += len(offsets)
+
+        def give(come: Collected) -> None:
+            self._come.put(come)
+            self._wake()
+
+        self._collector.ask(*self._place[:2], offsets, give, self._wanted)
