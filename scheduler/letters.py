@@ -135,7 +135,7 @@ class Letter:
             )
         match self.kind:
             case Kind.JOB if self.job is not None:
-                job = self.job.model_copy(update={"attempt": 1, "errors": []})
+                job = self.job.model_copy(update={"attempt": 1, "errors": ()})
                 return Write(
                     retry_topic_name(job.cluster), job.id.encode(), job.to_json(), self._headers(DEAD_LETTER_PREFIX)
                 )

@@ -65,7 +65,7 @@ def after(
         final: the attempt said itself that another would fail too.
         delay_seconds: the delay that the attempt asked for, instead of one that grows.
     """
-    errors = _kept([*job.errors, failure])
+    errors = _kept((*job.errors, failure))
     if job.attempt >= job.max_attempts:
         reason = f"attempt {job.attempt} of {job.max_attempts} failed: {failure.error}"
         return DeadLetter(job.model_copy(update={"errors": errors}), reason)
@@ -106,10 +106,10 @@ def after_losses(job: Job, lost: int, noticed: str) -> Job:
         for n in range(lost)
     ]
     attempt = min(job.attempt + lost, job.max_attempts)
-    return job.model_copy(update={"attempt": attempt, "errors": _kept([*job.errors, *errors])})
+    return job.model_copy(update={"attempt": attempt, "errors": _kept((*job.errors, *errors))})
 
 
-def _kept(errors: list[FailedAttempt]) -> list[FailedAttempt]:
+def _kept(errors: tuple[FailedAttempt, ...]) -> tuple[FailedAttempt, ...]:
     if len(errors) <= FIRST_ERRORS_KEPT + LAST_ERRORS_KEPT:
         return errors
     return errors[:FIRST_ERRORS_KEPT] + errors[-LAST_ERRORS_KEPT:]

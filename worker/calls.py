@@ -115,9 +115,9 @@ def _next(job: Job, value: Any) -> Job:
     size = len(to_json(argument))
     if size > CHAINED_BYTES:
         raise ValueError(f"it has {size} bytes, more than {CHAINED_BYTES}")
-    more = {"chain": rest} if rest else {}
+    more: dict[str, Any] = {"chain": tuple(rest)} if rest else {}
     run_id = f"{job.run_id}/{name}"
-    return Job(id=job.id, job=name, cluster=job.cluster, handler=name, arguments=[argument], run_id=run_id, **more)
+    return Job(id=job.id, job=name, cluster=job.cluster, handler=name, arguments=(argument,), run_id=run_id, **more)
 
 
 def _output(value: Any) -> Output:

@@ -148,7 +148,7 @@ class Books:
 
     def _follow(self, finished: Finished, job: Job, *, brief: bool) -> Write:
         if not brief:
-            return Write(self.cluster, job.id.encode(), job.to_json(), finished.run.headers)
+            return Write(self.cluster, job.id.encode(), job.to_json(), [*finished.run.headers])
         at = rfc3339(finished.ended_ms)
         about = _dead_letter_headers(f"{job.job}: too large to be enqueued", at, at, str(finished.run.source))
         return Write(self.dead_letter_topic, job.id.encode(), None, [*finished.run.headers, *about])

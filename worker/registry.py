@@ -148,7 +148,7 @@ class Registry:
                 "max_attempts": retries + 1,
                 "retry": backoff or Retry(),
                 "timeout_seconds": None if timeout is None else seconds(timeout),
-                "chain": [then] if isinstance(then, str) else list(then),
+                "chain": (then,) if isinstance(then, str) else tuple(then),
             }
             handler = Handler(
                 called,

@@ -169,7 +169,7 @@ class Runner:
             attempt=run.job.attempt, started=rfc3339(started_ms), ended=rfc3339(ended_ms), error=error_text(ended)
         )
         if ended.stopped:
-            job = run.job.model_copy(update={"errors": [*run.job.errors, failure]})
+            job = run.job.model_copy(update={"errors": (*run.job.errors, failure)})
             dead = DeadLetter(job, "stopped by the worker; delivery is at most once")
             return Finished(run, replace(ended, stopped=False), started_ms, ended_ms, dead)
         then = after(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from scheduler import wire
@@ -14,7 +14,7 @@ from scheduler.job import Job
 from scheduler.schedule import display
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from confluent_kafka import Message
 
@@ -58,7 +58,7 @@ class Run:
     """When the first attempt was due, RFC 3339: the same for every attempt."""
     due_ms: int
     """When this attempt was due."""
-    headers: list[Header] = field(default_factory=list)
+    headers: Sequence[Header] = ()
     """The customer's; they travel with a retry and a dead letter."""
     lost: int = 0
     """How many attempts at this message were lost with their workers."""
@@ -151,7 +151,7 @@ def _run(
     intended_start = job.intended_start or rfc3339(due_ms)
     # written into the job that was just read: a copy would be a third of what reading it costs
     job.fill_in({"cluster": cluster, "run_id": run_id, "intended_start": intended_start})
-    customer = [header for header in headers if not header[0].startswith(wire.PREFIX)] if headers else []
+    customer = [header for header in headers if not header[0].startswith(wire.PREFIX)] if headers else ()
     return Run(source, job, run_id, intended_start, due_ms, customer, size=len(value))
 
 

@@ -59,7 +59,7 @@ def test_a_dead_job_is_listed_shown_and_run_again_with_all_its_attempts_under_th
     assert redriven == f"{letter['id']} flaky: redriven\n"
     (again,) = bench.read(retries, 1)
     job = Job.from_json(again.value() or b"")
-    assert (job.attempt, job.errors, job.run_id) == (1, [], letter["run_id"])
+    assert (job.attempt, job.errors, job.run_id) == (1, (), letter["run_id"])
     assert (again.key(), job.model_extra) == (b"flaky", {"owner": "ops"})
     assert [left["name"] for left in listed(bench)] == ["other"]
     bench.worker("--retry").wait_for("run finished", lambda event: event["run_id"] == letter["run_id"])

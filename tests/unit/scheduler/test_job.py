@@ -28,7 +28,7 @@ def test_the_least_job_runs_once_without_a_timeout():
     job = read()
 
     assert (job.attempt, job.max_attempts, job.timeout_seconds) == (1, 1, None)
-    assert (job.environment, job.stdin, job.errors, job.run_id, job.intended_start) == ({}, None, [], None, None)
+    assert (job.environment, job.stdin, job.errors, job.run_id, job.intended_start) == ({}, None, (), None, None)
     assert job.retry == Retry(delay_seconds=10.0, factor=2.0, max_delay_seconds=3600.0)
 
 
@@ -155,7 +155,7 @@ def test_a_job_may_call_a_handler_and_travels_with_all_that_was_stated():
     """What is not stated is the handler's to say, so a default that was stated is more than nothing."""
     job = Job.from_json(json.dumps(HANDLED | {"max_attempts": 1}).encode())
 
-    assert (job.command, job.handler, job.arguments) == (None, "Add", [3, {"deep": [5]}])
+    assert (job.command, job.handler, job.arguments) == (None, "Add", (3, {"deep": [5]}))
     assert json.loads(job.to_json()) == HANDLED | {"max_attempts": 1}
 
 

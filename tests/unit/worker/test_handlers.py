@@ -176,7 +176,7 @@ def test_a_chain_hands_on_what_was_returned(caller: Caller) -> None:
     ended = caller.call("sum-doubled", 1, 2)
 
     (following,) = ended.follows
-    assert (following.handler, following.arguments, following.chain) == ("double", [3], ["shout"])
+    assert (following.handler, following.arguments, following.chain) == ("double", (3,), ("shout",))
     assert (following.id, following.run_id) == ("a", "r/double")
 
 

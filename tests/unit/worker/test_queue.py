@@ -40,7 +40,7 @@ def test_a_job_goes_to_the_queue_and_its_sender_needs_no_registration(sender: Jo
 
     job = Job.from_json(write.value or b"")
     assert (write.topic, write.key) == ("default-job-queue", (job.run_id or "").encode())
-    assert (job.handler, job.arguments, job.id) == ("Add", [3, 5], job.run_id)
+    assert (job.handler, job.arguments, job.id) == ("Add", (3, 5), job.run_id)
     assert "max_attempts" not in job.model_fields_set
 
 
@@ -61,7 +61,7 @@ def test_a_delayed_job_is_a_schedule_on_the_delayed_queue(sender: JobQueue, when
     assert (write.topic, schedule.schedule_id, schedule.due_ms) == ("default-delayed-queue", "r", due_ms)
     assert (schedule.target_topic, schedule.target_key) == ("default-job-queue", b"customer-7")
     job = Job.from_json(schedule.value or b"")
-    assert (job.id, job.arguments) == ("customer-7", [3, 5])  # as deep as they were given
+    assert (job.id, job.arguments) == ("customer-7", (3, 5))  # as deep as they were given
 
 
 def test_jobs_with_a_key_and_those_of_a_fifo_handler_have_one_lane(sender: JobQueue) -> None:

@@ -45,12 +45,12 @@ def finished(then: RetryAt | DeadLetter | None, *, ended: Ended | None = None) -
 
 
 def retry() -> RetryAt:
-    again = JOB.model_copy(update={"attempt": 3, "errors": ERRORS})
+    again = JOB.model_copy(update={"attempt": 3, "errors": tuple(ERRORS)})
     return RetryAt(1_893_456_023_000, 20_000, again)
 
 
 def dead() -> DeadLetter:
-    return DeadLetter(JOB.model_copy(update={"attempt": 3, "errors": ERRORS}), "attempt 3 of 3 failed: exit 2")
+    return DeadLetter(JOB.model_copy(update={"attempt": 3, "errors": tuple(ERRORS)}), "attempt 3 of 3 failed: exit 2")
 
 
 def by_topic(writes: list[Write]) -> dict[str, Write]:
