@@ -27,6 +27,11 @@ def double(number: int) -> int:
     return 2 * number
 
 
+@jobs.register("say")
+def say(characters: int) -> str:
+    return "x" * characters
+
+
 @jobs.register("sum-doubled", then=["double", "shout"])
 def sum_doubled(x: int, y: int) -> int:
     return x + y

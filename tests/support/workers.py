@@ -171,9 +171,15 @@ class Bench:
         return job
 
     def put(
-        self, command: str | list[str], *, partition: int = 0, name: str | None = None, topic: str = "", **more: Any
+        self,
+        command: str | list[str] | None,
+        *,
+        partition: int = 0,
+        name: str | None = None,
+        topic: str = "",
+        **more: Any,
     ) -> Job:
-        """The same, on its way with others until `flush`."""
+        """The same, on its way with others until `flush`; without a command where `more` names a handler."""
         name = name or f"job-{next(self._numbers)}"
         job = Job.model_validate({"id": name, "job": name, "cluster": self.cluster, "command": command, **more})
         due_ms = CLOCK.now_ms()
