@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from worker.runs import Run, Started
 
 STARTED = "started"
+_SUCCEEDED = Outcome.SUCCEEDED
 OUTPUT_CHARACTERS = 4096
 
 
@@ -73,6 +74,8 @@ class Books:
             return [self._poison(entry, brief=brief)]
         result = self._result(entry, brief=brief)
         match entry.then:
+            case None if not entry.ended.follows:
+                return [result]
             case None:
                 return [result, *(self._follow(entry, job, brief=brief) for job in entry.ended.follows)]
             case RetryAt() as retry if not brief:
@@ -97,35 +100,37 @@ class Books:
         return Write(self.results_topic, started.run.run_id.encode(), to_json(result))
 
     def _about(self, run: Run) -> dict[str, Any]:
+        job = run.job
         return {
             "run_id": run.run_id,
-            "id": run.job.id,
-            "job": run.job.job,
+            "id": job.id,
+            "job": job.job,
             "cluster": self.cluster,
-            "attempt": run.job.attempt,
-            "max_attempts": run.job.max_attempts,
+            "attempt": job.attempt,
+            "max_attempts": job.max_attempts,
             "intended_start": run.intended_start,
             "due": rfc3339(run.due_ms),
         }
 
     def _result(self, finished: Finished, *, brief: bool) -> Write:
-        run, ended = finished.run, finished.ended
-        succeeded = ended.outcome is Outcome.SUCCEEDED
-        result: dict[str, Any] = {
-            **self._about(run),
+        run, ended, output = finished.run, finished.ended, finished.ended.output
+        topic, partition, offset = run.source
+        result = self._about(run)
+        # one display: item by item, or merged with another dictionary, it costs twice as much
+        result |= {
             "started": rfc3339(finished.started_ms),
             "ended": rfc3339(finished.ended_ms),
             "outcome": ended.outcome.value,
             "exit": ended.exit,
             "exit_code": ended.exit_code,
             "signal": ended.signal,
-            "error": None if succeeded else error_text(ended),
+            "error": None if ended.outcome is _SUCCEEDED else error_text(ended),
             "then": None,
             "retry_at": None,
-            "output": "" if brief else ended.output.text,
-            "output_bytes": ended.output.total_bytes,
+            "output": "" if brief else output.text,
+            "output_bytes": output.total_bytes,
             "worker": self.worker,
-            "source": run.source._asdict(),
+            "source": {"topic": topic, "partition": partition, "offset": offset},
         }
         match finished.then:
             case None:
