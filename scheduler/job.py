@@ -41,24 +41,24 @@ job is a dead letter."""
 class _Nothing(dict[str, Any]):
     """An empty dictionary that stays empty, so that all jobs may have the same one."""
 
-    def __setitem__(self, key: str, value: Any) -> None:
-        raise TypeError("a job's default is every job's: make a copy of the job with another value")
+    def _refuse(self, *_args: Any, **_keywords: Any) -> Any:
+        raise TypeError("a job's default is that of every job: make a copy of the job with another value")
 
-    setdefault = update = __ior__ = __setitem__  # type: ignore[assignment]
+    __setitem__ = setdefault = update = __ior__ = _refuse
 
 
 _NOTHING = _Nothing()
 
 
 def _nothing() -> Any:
-    """The default of a dictionary. One of its own for each job, and lists instead of tuples, are five objects more for
-    the cyclic collector to walk while the job waits: with 30,000 of them, a third of what reading one cost."""
-    # by a factory: pydantic copies a default that cannot be hashed
+    """The default of a dictionary, the same for all jobs; by a factory, as pydantic copies what cannot be hashed."""
+    # one of its own for each job, and lists instead of tuples, are five objects more for the cyclic collector to walk
+    # while the job waits: with 30,000 of them, 6 us of the 15 that reading one ahead cost
     return Field(default_factory=lambda: _NOTHING, json_schema_extra={"default": {}})
 
 
 Several = Field(strict=False)
-"""Of tuples: a program may give a list."""
+"""A tuple, of which a program may give a list."""
 
 
 class Retry(BaseModel):

@@ -162,3 +162,15 @@ def test_a_job_may_call_a_handler_and_travels_with_all_that_was_stated():
 def test_a_job_has_a_command_or_a_handler_and_not_both():
     assert "not both" in refusal(json.dumps(HANDLED | {"command": "true"}).encode())
     assert refusal(json.dumps(HANDLED | {"handler": ""}).encode()).startswith("handler: ")
+
+
+def test_what_a_job_leaves_out_is_shared_by_all_jobs_and_cannot_be_changed():
+    job = read()
+
+    with pytest.raises(TypeError, match="make a copy"):
+        job.environment["A"] = "b"
+    with pytest.raises(TypeError, match="make a copy"):
+        job.keyword_arguments.update(a=1)
+
+    assert job.model_copy(deep=True) == job
+    assert json.loads(job.model_dump_json())["environment"] == {}
