@@ -74,15 +74,20 @@ _RESTORING = f"due while {SIZES.pending:,} are restored"
 _MILLIONS = f"{SIZES.many:,} pending on one replica"
 _PLANNER = f"planner sync of {SIZES.entries:,} entries"
 
+_TO_BARE = "lateness p99, to the bare client of its round"
+
 BARS = (
     Bar(f"{_BURST}: ratio to the raw loop", "burst", _BURST, "ratio to the raw loop of its round", 0.7, aim=0.85),
     Bar(f"{_BURST}: 1.5 times etf1's 73,000", "burst", _BURST, "fired per second", 109_500, unit="/s"),
     Bar(f"{_BURST}: ours to the peer", "burst", _BURST, "ours to the peer of its round", 1.5),
     Bar(f"{_SECONDS}: p99", "seconds", _SECONDS, "lateness p99, ms", most=14, unit=" ms"),
+    Bar(f"{_SECONDS}: p99 to the bare client's", "seconds", _SECONDS, _TO_BARE),
     Bar(f"{_SPREAD}: p50", "spread", _SPREAD, "lateness p50, ms", most=4, unit=" ms"),
     Bar(f"{_SPREAD}: p99", "spread", _SPREAD, "lateness p99, ms", most=13, aim=10, unit=" ms"),
     Bar(f"{_SPREAD}: cores", "spread", _SPREAD, "cores: our replica", most=0.25),
+    Bar(f"{_SPREAD}: p99 to the bare client's", "spread", _SPREAD, _TO_BARE),
     Bar(f"{_FAST}: p99", "fast", _FAST, "lateness p99, ms", most=50, unit=" ms"),
+    Bar(f"{_FAST}: p99 to the bare client's", "fast", _FAST, _TO_BARE),
     Bar(f"{_RESTORE}: restored in", "restore", _RESTORE, "restored in, s", most=2.5, unit=" s"),
     Bar(f"{_RESTORE}: ratio to raw consume", "restore", _RESTORE, "ratio to the raw consumer of its round", 0.6),
     Bar(f"{_RESTORE}: memory for each", "restore", _RESTORE, "memory for each, bytes", most=170, aim=100, unit=" B"),

@@ -10,6 +10,8 @@ import json
 import subprocess
 import sys
 import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -27,6 +29,8 @@ PAYLOAD = b"x" * 100
 TRANSACTION = 5000
 WARM = 100
 """Schedules of the raw loop before it counts: connections, metadata, the coordinator."""
+TRANSACTIONS_WARM = 20
+"""Of each producer, before it counts."""
 DUE = "customer-header"
 """When it is due in ms, in a header that any contender passes on as it is."""
 PIECE = 1_000
@@ -71,46 +75,97 @@ def schedule(
     producer.flush()
 
 
+class Bare:
+    """The bare client: the same three records for each schedule, and nothing else."""
+
+    def __init__(self, settings: Settings, topic: str, target: str, history: str, transactional_id: str) -> None:
+        self._topic, self._target, self._history = topic, target, history
+        example = Schedule(
+            b"run-123456",
+            PAYLOAD,
+            1_893_456_000_000,
+            target,
+            b"key",
+            None,
+            [],
+            [
+                (wire.TARGET_TOPIC, target.encode()),
+                (wire.TARGET_KEY, b"key-1234"),
+            ],
+            1_893_456_000_000,
+            1,
+        )
+        said = wire.said_of(example, topic.encode(), example.due_ms)
+        self._fired = wire.fired_headers(example, said)
+        self._told = wire.history_headers(example, said, Outcome.FIRED, lateness_ms=3)
+        self._ended = wire.tombstone_headers(123_456, Outcome.FIRED)
+        self.producer = Producer(transactional_conf(settings, "bench-raw", transactional_id))
+        self.producer.init_transactions(30)
+
+    def write(self, schedules: Iterable[tuple[bytes, int, int]]) -> None:
+        """One transaction: key, due time and schedules partition of each."""
+        produce, fired, told, ended = self.producer.produce, self._fired, self._told, self._ended
+        self.producer.begin_transaction()
+        for key, due_ms, partition in schedules:
+            due = (DUE, b"%d" % due_ms)
+            produce(self._target, PAYLOAD, key, headers=[*fired, due])
+            produce(self._history, PAYLOAD, key, headers=[*told, due])
+            produce(self._topic, None, key, partition, headers=ended)
+        self.producer.commit_transaction(30)
+
+
 def raw(settings: Settings, topic: str, target: str, history: str, count: int, partitions: int) -> None:
-    """The same three records for each of `count` schedules, in transactions of 5,000, and nothing else."""
-    producer = Producer(transactional_conf(settings, "bench-raw", "bench-raw"))
-    producer.init_transactions(30)
-    now_ms = int(time.time() * 1000)
-    example = Schedule(
-        b"run-123456",
-        PAYLOAD,
-        now_ms,
-        target,
-        b"key",
-        None,
-        [(DUE, b"%d" % now_ms)],
-        [
-            (wire.TARGET_TOPIC, target.encode()),
-            (wire.TARGET_KEY, b"key-1234"),
-        ],
-        1_893_456_000_000,
-        1,
-    )
-    said = wire.said_of(example, topic.encode(), example.due_ms)
-    fired = wire.fired_headers(example, said)
-    told = wire.history_headers(example, said, Outcome.FIRED, lateness_ms=3)
-    ended = wire.tombstone_headers(123_456, Outcome.FIRED)
-    produce = producer.produce
-
-    def write(first: int, end: int) -> None:
-        for start in range(first, end, TRANSACTION):
-            producer.begin_transaction()
-            for number in range(start, min(start + TRANSACTION, end)):
-                key = b"raw-%d" % number
-                produce(target, PAYLOAD, key, headers=fired)
-                produce(history, PAYLOAD, key, headers=told)
-                produce(topic, None, key, number % partitions, headers=ended)
-            producer.commit_transaction(30)
-
-    write(0, WARM)
+    """`count` schedules in transactions of 5,000, one after the other."""
+    bare = Bare(settings, topic, target, history, "bench-raw")
+    bare.write((b"warm-%d" % number, 0, number % partitions) for number in range(WARM))
     _say("ready")
     _wait()
-    write(WARM, WARM + count)
+    now_ms = int(time.time() * 1000)
+    for start in range(0, count, TRANSACTION):
+        some = range(start, min(start + TRANSACTION, count))
+        bare.write((b"raw-%d" % each, now_ms, each % partitions) for each in some)
+
+
+def due_times(start_ms: int, count: int, rate: int, at_once: int) -> list[int]:
+    """So many due times, `rate` in a second, of which some are the same."""
+    return [start_ms + n // at_once * at_once * 1000 // rate for n in range(count)]
+
+
+def in_time(
+    settings: Settings,
+    names: tuple[str, str, str],
+    partitions: int,
+    count: int,
+    rate: int,
+    at_once: int,
+    run: str,
+) -> None:
+    """`count` schedules as they fall due, with a producer and a thread for each partition, as a replica has them.
+
+    A thread writes whatever is due in one transaction, and then whatever has become due meanwhile.
+    """
+    bares = [Bare(settings, *names, f"bench-raw-{partition}") for partition in range(partitions)]
+    for partition, bare in enumerate(bares):
+        for number in range(TRANSACTIONS_WARM):
+            bare.write([(b"warm-%d" % number, 0, partition)])
+    _say("ready")
+    _wait()
+    dues = due_times(int(time.time() * 1000) + 1000, count, rate, at_once)
+
+    def serve(partition: int) -> None:
+        left = deque((f"{run}-{n}".encode(), dues[n], partition) for n in range(partition, count, partitions))
+        while left:
+            time.sleep(max(0.0, left[0][1] / 1000 - time.time()))
+            now_ms = time.time() * 1000
+            due = []
+            while left and left[0][1] <= now_ms:
+                due.append(left.popleft())
+            if due:
+                bares[partition].write(due)
+
+    with ThreadPoolExecutor(partitions) as pool:
+        for served in [pool.submit(serve, partition) for partition in range(partitions)]:
+            served.result()
 
 
 def at_rate(settings: Settings, topic: str, target: str, rate: int, seconds: float) -> None:
@@ -157,7 +212,7 @@ class Beside:
 
 @contextmanager
 def beside(what: str, *arguments: str | float) -> Iterator[Beside]:
-    """Start `raw` or `at_rate` in a process of its own; it is over when the block is."""
+    """Start `raw`, `in_time` or `at_rate` in a process of its own; it is over when the block is."""
     command = [sys.executable, "-m", "bench.load", what, *map(str, arguments)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -185,6 +240,9 @@ def main(what: str, servers: str, *arguments: str) -> None:
     if what == "raw":
         topic, target, history, count, partitions = arguments
         raw(settings, topic, target, history, int(count), int(partitions))
+    elif what == "in_time":
+        topic, target, history, partitions, count, rate, at_once, run = arguments
+        in_time(settings, (topic, target, history), int(partitions), int(count), int(rate), int(at_once), run)
     else:
         topic, target, rate, seconds = arguments
         at_rate(settings, topic, target, int(rate), float(seconds))

@@ -12,6 +12,7 @@ from matplotlib import pyplot as plt
 
 from bench.bars import SIZES
 from bench.figures import values
+from bench.scenarios import BARE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -113,16 +114,18 @@ def _lateness(panel: Any, runs: Mapping[str, Measured]) -> None:
         "10,000/s": ("fast", f"{SIZES.fast:,}/s spread over milliseconds for {SIZES.fast_seconds} s"),
         "1,000/s, while\n50,000/s written": ("writing", f"1,000/s fire while {SIZES.fast * 5:,}/s are written"),
     }
-    known = [
-        (label, statistics.median(lows), statistics.median(highs))
-        for label, (scenario, group) in rows.items()
-        if (lows := values(runs, scenario, group, "lateness p50, ms"))
-        and (highs := values(runs, scenario, group, "lateness p99, ms"))
-    ]
+
+    def lateness(scenario: str, group: str, who: str = "") -> tuple[float, float] | None:
+        lows, highs = (values(runs, scenario, group, f"{who}lateness {name}, ms") for name in ("p50", "p99"))
+        return (statistics.median(lows), statistics.median(highs)) if lows and highs else None
+
+    known = [(label, ours, lateness(*row, BARE)) for label, row in rows.items() if (ours := lateness(*row))]
     if not known:
         _unknown(panel)
         return
-    for place, (_, low, high) in enumerate(reversed(known)):
+    for place, (_, (low, high), bare) in enumerate(reversed(known)):
+        if bare is not None:
+            panel.plot(bare, [place - 0.2] * 2, "o-", color=GREY, linewidth=1, markersize=4, label="bare client")
         panel.plot([low, high], [place, place], color=GREY, linewidth=1, zorder=1)
         panel.scatter([low], [place], color=BLUE, zorder=2)
         panel.scatter([high], [place], color=ORANGE, zorder=2)
@@ -132,6 +135,9 @@ def _lateness(panel: Any, runs: Mapping[str, Measured]) -> None:
     panel.set_xlim(left=0)
     panel.set_ylim(-0.5, len(known) - 0.3)
     panel.grid(axis="x")
+    handles, labels = panel.get_legend_handles_labels()
+    if handles:
+        panel.legend(handles[:1], labels[:1], loc="lower right")
 
 
 def _unknown(panel: Any) -> None:

@@ -31,11 +31,13 @@ HEAP = "2g"
 """Of the broker: with ten million records in flight, one of 1 GB collects garbage instead."""
 
 
-def plans(bench: Bench, rounds: int) -> dict[str, Callable[[], Iterator[list[Figure]]]]:
+def plans(chosen: Sequence[str], bench: Bench, rounds: int) -> dict[str, Callable[[], Iterator[list[Figure]]]]:
     """Every scenario by name; each gives the figures of one round after the other."""
     standing = bench.installation()
-    scenarios.raw_rate(standing, min(10_000, bench.sizes.burst))  # warms the broker
     sizes = bench.sizes
+    scenarios.raw_rate(standing, min(10_000, sizes.burst))
+    if TIMED.intersection(chosen):
+        scenarios.warm_up(standing, sizes.warm_seconds)
 
     def often(once: Callable[[], list[Figure]], times: int = rounds) -> Callable[[], Iterator[list[Figure]]]:
         return lambda: (once() for _ in range(times))
@@ -43,8 +45,8 @@ def plans(bench: Bench, rounds: int) -> dict[str, Callable[[], Iterator[list[Fig
     return {
         "burst": often(lambda: scenarios.bursts(bench, standing)),
         "seconds": often(lambda: scenarios.whole_seconds(bench, standing)),
-        "spread": often(lambda: scenarios.spread(standing, 1_000, sizes.seconds)),
-        "fast": often(lambda: scenarios.spread(standing, sizes.fast, sizes.fast_seconds)),
+        "spread": often(lambda: scenarios.spread(bench, standing, 1_000, sizes.seconds)),
+        "fast": often(lambda: scenarios.spread(bench, standing, sizes.fast, sizes.fast_seconds)),
         "writing": often(lambda: scenarios.firing_while_written(bench, bench.installation())),
         "scale": often(lambda: scenarios.scale(bench)),
         "planner": often(lambda: restores.planned(bench)),
@@ -74,9 +76,13 @@ SCENARIOS = (
 )
 
 
+TIMED = {"burst", "seconds", "spread", "fast", "writing"}
+"""Those about lateness and rates, for which the broker is to be warm."""
+
+
 def measured(chosen: Sequence[str], bench: Bench, rounds: int, table: Table) -> Iterator[Measured]:
     """Each scenario, one after the other; the table has all of their figures."""
-    every = plans(bench, rounds)
+    every = plans(chosen, bench, rounds)
     for name in chosen:
         start, of_it, others = time.time(), Table(), Others(bench.broker)
         for number, figures in enumerate(every[name](), 1):

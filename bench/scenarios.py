@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bench.figures import Figure
 from bench.installation import OURS, Installation
-from bench.load import beside
+from bench.load import beside, due_times
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,6 +20,7 @@ WRITTEN_PER_SECOND = 15_000
 """Schedules that any machine writes in time; those that are due at known times are all written before."""
 SETTLE_SECONDS = 60.0
 QUIET_SECONDS = 1.0
+BARE = "bare client, "
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +36,10 @@ class Sizes:
     fast_seconds: int = 60
     entries: int = 10_000
     idle_seconds: float = 20.0
+    warm_seconds: int = 60
 
 
-SMALL = Sizes(2_000, 20_000, 40_000, 2, 2_000, 3, 200, 2.0)
+SMALL = Sizes(2_000, 20_000, 40_000, 2, 2_000, 3, 200, 2.0, 1)
 """Whether everything works, in some minutes."""
 
 
@@ -137,6 +139,44 @@ def lateness(
     return Lateness(late, meter.cores(), meter.used["replica"] / count * 1e6)
 
 
+def bare_lateness(installation: Installation, count: int, rate: int, at_once: int) -> Lateness:
+    """The same by the bare client, which has a producer for each partition and nothing to look up."""
+    names = (installation.topic, installation.target, installation.history)
+    servers, partitions, run = installation.settings.bootstrap_servers, installation.partitions, installation.run_id()
+    with beside("in_time", servers, *names, partitions, count, rate, at_once, run) as loop:
+        reader = installation.reader()
+        meter = installation.meter(client=[loop.pid])
+        loop.begin()
+        late = sorted(reader.lateness_ms(count))
+        meter.stop()
+        reader.close()
+    return Lateness(late, meter.cores(), meter.used["client"] / count * 1e6)
+
+
+def in_turn(
+    bench: Bench, installation: Installation, group: str, *, count: int, rate: int, at_once: int
+) -> list[Figure]:
+    """One round of the bare client, ours, and a peer where what is due is due at whole seconds."""
+
+    def dues(start_ms: int) -> list[int]:
+        return due_times(start_ms, count, rate, at_once)
+
+    bare = bare_lateness(installation, count, rate, at_once)
+    ours = lateness(installation, OURS, count, dues)
+    figures = [*bare.figures(group, BARE), *ours.figures(group)]
+    for name, share in (("p50", 0.5), ("p99", 0.99)):
+        times = ours.percentile(share) / bare.percentile(share)
+        figures.append(Figure(group, f"lateness {name}, to the bare client of its round", times))
+    if bench.peer is not None and at_once == rate:
+        figures += lateness(installation, bench.peer, count, dues).figures(group, "peer, ")
+    return figures
+
+
+def warm_up(installation: Installation, seconds: int) -> None:
+    """Have the broker end as many transactions as it will: a new one compiles its own code for a minute."""
+    bare_lateness(installation, 1_000 * seconds, 1_000, 1)
+
+
 def bursts(bench: Bench, installation: Installation) -> list[Figure]:
     """One round of raw loop, ours and the peer, in turn."""
     count = bench.sizes.burst
@@ -162,27 +202,15 @@ def bursts(bench: Bench, installation: Installation) -> list[Figure]:
 
 def whole_seconds(bench: Bench, installation: Installation) -> list[Figure]:
     """1,000 due at each of some whole seconds."""
-    count = 1_000 * bench.sizes.seconds
-    group = f"1,000 due at each of {bench.sizes.seconds} whole seconds"
-    figures = []
-
-    def dues(start_ms: int) -> list[int]:
-        return [start_ms + n // 1000 * 1000 for n in range(count)]
-
-    for who, command in (("", OURS), ("peer, ", bench.peer)):
-        if command is not None:
-            late = lateness(
-                installation, command, count, lambda start: [start + n // 1000 * 1000 for n in range(count)]
-            )
-            figures += late.figures(group, who)
-    return figures
+    seconds = bench.sizes.seconds
+    group = f"1,000 due at each of {seconds} whole seconds"
+    return in_turn(bench, installation, group, count=1_000 * seconds, rate=1_000, at_once=1_000)
 
 
-def spread(installation: Installation, rate: int, seconds: int) -> list[Figure]:
+def spread(bench: Bench, installation: Installation, rate: int, seconds: int) -> list[Figure]:
     """So many a second, spread over milliseconds."""
-    count = rate * seconds
-    late = lateness(installation, OURS, count, lambda start: [start + n * 1000 // rate for n in range(count)])
-    return late.figures(f"{rate:,}/s spread over milliseconds for {seconds} s")
+    group = f"{rate:,}/s spread over milliseconds for {seconds} s"
+    return in_turn(bench, installation, group, count=rate * seconds, rate=rate, at_once=1)
 
 
 def firing_while_written(bench: Bench, installation: Installation) -> list[Figure]:
