@@ -20,10 +20,11 @@ def test_the_skew_against_the_brokers_is_measured(installation, ahead_seconds):
         wait_until(lambda: abs(skew() - ahead_seconds) < 1, f"a skew of {ahead_seconds} s")
 
 
-def test_a_clock_that_is_ahead_fires_early_by_that_and_once(installation):
+@pytest.mark.parametrize("ahead_ms", [5_000, 3_600_000])
+def test_a_clock_that_is_ahead_fires_early_by_that_and_once(installation, ahead_ms):
     """A replica with the right time that takes over afterwards has nothing left to do."""
-    due_ms = clock.now_ms() + 6000
-    with installation.replica(clock=ShiftedClock(5000)):
+    due_ms = clock.now_ms() + ahead_ms + 1000
+    with installation.replica(clock=ShiftedClock(ahead_ms)):
         installation.write(installation.schedule(b"k", due_ms=due_ms))
         (early,) = installation.fired(b"k")
     with installation.replica() as right:
