@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import OrderedDict
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
@@ -28,12 +29,13 @@ class _Handled:
         if remembered < 1:
             raise InputError(f"remembered: {remembered} fire ids are none to compare with")
         self._remembered = remembered
-        self._names: dict[str, None] = {}
+        self._names: OrderedDict[str, None] = OrderedDict()
+        """The first key of a dict lies behind all that were deleted: with it, an id took 29 us."""
 
     def add(self, name: str) -> None:
         self._names[name] = None
         if len(self._names) > self._remembered:
-            del self._names[next(iter(self._names))]
+            self._names.popitem(last=False)
 
     def __contains__(self, name: str) -> bool:
         return name in self._names
