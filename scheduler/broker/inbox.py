@@ -3,18 +3,55 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
+
+from scheduler.broker.feed import read
+from scheduler.engine.far import Versions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from confluent_kafka import Message
 
+    from scheduler.broker.feed import Fact
+
 MAX_BACKLOG = 20_000
 """Records read but not applied; the reader waits while there are more."""
 MAX_HELD_BYTES = 32 * 1024 * 1024
 """Of their payloads; likewise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Records and ends of a partition that were read together, in their order."""
+
+    messages: Sequence[Message]
+    """Where the facts are there, the first and the last."""
+    facts: Sequence[Fact] | None
+    """What is to be told of all; None where nobody has looked yet."""
+    count: int
+    held_bytes: int
+
+    @classmethod
+    def unread(cls, messages: Sequence[Message]) -> Given:
+        """For the owner to look at."""
+        return cls(messages, None, len(messages), sum(map(len, messages)))
+
+    @classmethod
+    def looked_at(cls, messages: Sequence[Message], horizon_ms: int) -> Given:
+        """By the reader; of what is far the payloads are not held.
+
+        On threads of the owners a million take a third more of the processor: these free what another thread has
+        allocated, and wait for the interpreter.
+        """
+        facts = list(read(messages, horizon_ms))
+        held = sum(len(fact[0]) for fact in facts if not isinstance(fact, Versions))
+        return cls((messages[0], messages[-1]), facts, len(messages), held)
+
+
+NOTHING = Given.unread(())
 
 
 class Inbox:
@@ -24,7 +61,7 @@ class Inbox:
         self.room = threading.Event()
         """Set while the backlog is small."""
         self.room.set()
-        self._queue: SimpleQueue[Sequence[Message]] = SimpleQueue()
+        self._queue: SimpleQueue[Given] = SimpleQueue()
         self._given = 0
         self._applied = 0
         self._given_bytes = 0
@@ -35,29 +72,29 @@ class Inbox:
         """Records given and not applied."""
         return self._given - self._applied
 
-    def give(self, messages: Sequence[Message]) -> None:
-        """Records and ends of the partition, in the order in which they were read."""
-        self._given += len(messages)
-        self._given_bytes += sum(map(len, messages))
-        self._queue.put(messages)
+    def give(self, given: Given) -> None:
+        """In the order in which they were read."""
+        self._given += given.count
+        self._given_bytes += given.held_bytes
+        self._queue.put(given)
         if self._holds(1):
             self.room.clear()
 
     def wake(self) -> None:
         """Let the owner look around; from any thread."""
-        self._queue.put(())
+        self._queue.put(NOTHING)
 
-    def next(self, seconds: float = 0.0) -> Sequence[Message]:
+    def next(self, seconds: float = 0.0) -> Given:
         """What was given first, as soon as there is any; nothing after that time."""
         try:
             return self._queue.get(timeout=seconds) if seconds > 0 else self._queue.get_nowait()
         except Empty:
-            return ()
+            return NOTHING
 
-    def applied(self, messages: Sequence[Message]) -> None:
-        """These are."""
-        self._applied += len(messages)
-        self._applied_bytes += sum(map(len, messages))
+    def applied(self, given: Given) -> None:
+        """All of it is."""
+        self._applied += given.count
+        self._applied_bytes += given.held_bytes
         if not self.room.is_set() and not self._holds(0.5):
             self.room.set()
 

@@ -17,9 +17,9 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException
 from scheduler.broker.bodies import Bodies
 from scheduler.broker.deliveries import Blame
 from scheduler.broker.failures import Kind, PublishError
-from scheduler.broker.feed import feed
+from scheduler.broker.feed import feed, tell
 from scheduler.broker.fence import BACKOFF_SECONDS, Fence
-from scheduler.broker.inbox import Inbox
+from scheduler.broker.inbox import Given, Inbox
 from scheduler.broker.requests import Requests
 from scheduler.broker.snapshots import Start
 from scheduler.broker.standing import Standing
@@ -92,6 +92,9 @@ class Owner:
         self.reads_ahead = True
         """Whether no fence is put up yet; until then it wants to know `log_end`, as far as the reader does."""
         self.log_end: int | None = None
+        self._restores_behind_ms: int | None = None
+        """While it restores, the horizon. What is looked at meanwhile and told later comes near with the next look
+        ahead, like what a warm start finds."""
         self._publisher = publisher
         self._deliveries = deliveries
         self._clock = clock
@@ -134,7 +137,8 @@ class Owner:
 
     def give(self, messages: Sequence[Message]) -> None:
         """Records and ends of the partition, in the order in which they were read."""
-        self.inbox.give(messages)
+        horizon_ms = self._restores_behind_ms
+        self.inbox.give(Given.unread(messages) if horizon_ms is None else Given.looked_at(messages, horizon_ms))
 
     def stop(self) -> None:
         """Take nothing more up; a transaction that is under way is finished first."""
@@ -195,6 +199,7 @@ class Owner:
         self._started = self._clock.monotonic()
         self.engine.horizon_ms = self._bodies.horizon_ms
         self._resume()
+        self._restores_behind_ms = self.engine.horizon_ms
         self._read_ahead()
         self._put_up(self._fence.put_up)
         while not self._over():
@@ -252,6 +257,7 @@ class Owner:
         self.standing = Standing.of(self.engine, self._clock.now_ms(), self._restore_seconds)
 
     def _caught_up(self) -> None:
+        self._restores_behind_ms = None
         if self._before is State.RESTORING:
             self._running_since_ms = self._clock.now_ms()
             self._restore_seconds = seconds = self._clock.monotonic() - self._started
@@ -276,43 +282,46 @@ class Owner:
             self._stop.set()
         return not self._stop.is_set()
 
-    def _next(self) -> Sequence[Message]:
+    def _next(self) -> Given:
         due_ms = self.engine.next_due_ms()
         seconds = MAX_WAIT_SECONDS if due_ms is None else self._clock.seconds_until(due_ms)
         if self.requests.waiting:
             seconds = REQUEST_PAUSE_SECONDS
         return self.inbox.next(min(seconds, MAX_WAIT_SECONDS))
 
-    def _apply(self, messages: Sequence[Message]) -> None:
+    def _apply(self, given: Given) -> None:
         """Apply these records and those that wait behind them, until something is due.
 
         What is due does not wait for a bulk load to end.
         """
         engine = self.engine
-        while messages:
-            self._hear(messages)
+        while given.count:
+            self._hear(given)
             if self._stop.is_set():
                 return
             due_ms = engine.next_due_ms()
             if due_ms is not None and due_ms <= self._clock.now_ms():
                 break
-            messages = self.inbox.next()
+            given = self.inbox.next()
         if engine.accepted > self._told:
             self._observer.accepted(self.place, engine.accepted - self._told)
             self._told = engine.accepted
 
-    def _hear(self, messages: Sequence[Message]) -> None:
-        if not messages:
+    def _hear(self, given: Given) -> None:
+        if not given.count:
             return
-        first, last = messages[0], messages[-1]
+        first, last = given.messages[0], given.messages[-1]
         if first.offset() < self.begin and first.error() is None:
             raise RuntimeError(f"the log was cut: {first.offset()} comes again, and {self.begin} was read")
-        feed(self.engine, messages)
+        if given.facts is None:
+            feed(self.engine, given.messages)
+        else:
+            tell(self.engine, given.facts)
         error = last.error()
         # the end of a partition has the offset of the record to come; an error has none
         self.read_to = max(self.read_to, last.offset() + (error is None))
         self._at_end = error is not None and error.code() == _EOF
-        self.inbox.applied(messages)
+        self.inbox.applied(given)
         if self._foresees and self.log_end is not None:
             self._foresees = False
             self.engine.foresee(first.offset(), last.offset(), self.log_end)

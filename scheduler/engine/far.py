@@ -35,6 +35,26 @@ class Far(NamedTuple):
     offset: int
 
 
+class Versions(NamedTuple):
+    """Some that come one after another, side by side: their keys, due times and offsets."""
+
+    keys: list[bytes]
+    dues: list[int]
+    offsets: list[int]
+
+    @classmethod
+    def of(cls, versions: Iterable[tuple[bytes, int, int]]) -> Versions:
+        """Of each its key, due time and offset."""
+        keys, dues, offsets = zip(*versions, strict=True)
+        return cls(list(keys), list(dues), list(offsets))
+
+    def add(self, keys: Iterable[bytes], dues: Iterable[int], offsets: Iterable[int]) -> None:
+        """As many more of each."""
+        self.keys.extend(keys)
+        self.dues.extend(dues)
+        self.offsets.extend(offsets)
+
+
 def pack(due_ms: int, offset: int) -> int:
     """The place of a version: one integer that sorts by due time, then by offset."""
     return due_ms << OFFSET_BITS | offset
@@ -256,21 +276,21 @@ class FarIndex:
 
     # -- by key --------------------------------------------------------------------------------------
 
-    def put(self, versions: Sequence[tuple[bytes, int, int]]) -> None:
-        """Bring versions in force: key, due time and offset of each; they replace what the keys have here."""
-        start = 0
-        while start < len(versions):
+    def put(self, versions: Versions) -> None:
+        """Bring versions in force; they replace what the keys have here."""
+        start, end = 0, len(versions.keys)
+        while start < end:
             block = self._last
             count = len(block.dues)
             if count == BLOCK:
                 block.fit()
                 block, count = self._open_block(block.number + 1), 0
                 self._last = block
-            some = versions[start : start + BLOCK - count]
-            start += len(some)
-            keys, dues, offsets = zip(*some, strict=True)
-            block.add(keys, dues, offsets)
-            self._count += len(some)
+            some = slice(start, start + BLOCK - count)
+            start = some.stop
+            keys, dues = versions.keys[some], versions.dues[some]
+            block.add(keys, dues, versions.offsets[some])
+            self._count += len(keys)
             first_ms = min(dues)
             if self._first_due_ms is None or first_ms < self._first_due_ms:
                 self._first_due_ms = first_ms
@@ -327,7 +347,8 @@ class FarIndex:
         self._count -= len(left)
         for key, _, _ in left:
             self._slots.ended(key)
-        self.put(left)
+        if left:
+            self.put(Versions.of(left))
 
     # -- in order ------------------------------------------------------------------------------------
 

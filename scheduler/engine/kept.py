@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from scheduler import wire
-from scheduler.engine.far import OFFSET_BITS, OFFSET_MASK, FarIndex, Saved
+from scheduler.engine.far import OFFSET_BITS, OFFSET_MASK, FarIndex, Saved, Versions
 from scheduler.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ def to_bytes(kept: Kept, about: dict[str, Any]) -> Iterator[bytes | memoryview]:
         else:
             records.append(_record(body))
     far = kept.far.copy()
-    far.put(plain)
+    if plain:
+        far.put(Versions.of(plain))
     saved = far.save()
     head = {
         **about,

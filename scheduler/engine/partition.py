@@ -29,6 +29,7 @@ from scheduler.schedule import Cancel, Header, Outcome, Pause, Reason, Rejected,
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from scheduler.engine.far import Versions
 
 SAME_INSTANT_MS = 1000
 """A record stamped less than this ahead of the clock was written just now, by a clock that is a little ahead."""
@@ -178,18 +179,18 @@ class PartitionEngine:
             # also without the reader's word that it stands at the end: under steady traffic it never does
             self.reached_end(fact.offset + 1)
 
-    def far(self, versions: Sequence[tuple[bytes, int, int]]) -> None:
+    def far(self, versions: Versions) -> None:
         """Records were read, one after another, that each state a customer's one-shot due behind the horizon.
 
-        See `wire.plain_due_ms`; of each its key, due time and offset.
+        See `plain.plain_due_ms`.
         """
-        self.accepted += len(versions)
+        self.accepted += len(versions.keys)
         if self._open:
-            for key, _, _ in versions:
+            for key in versions.keys:
                 self._drop_hidden(key)
         self.pending.put_far(versions)
         if self.state is not State.RUNNING:
-            self.reached_end(versions[-1][2] + 1)
+            self.reached_end(versions.offsets[-1] + 1)
 
     def _stated(self, schedule: Schedule) -> None:
         self.accepted += 1

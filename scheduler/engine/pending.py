@@ -17,8 +17,9 @@ from scheduler.engine.far import OFFSET_BITS, OFFSET_MASK, Far, FarIndex, pack, 
 from scheduler.instants import LATEST_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
+    from scheduler.engine.far import Versions
     from scheduler.schedule import Schedule
 
 NEVER_MS: Final = LATEST_MS + 1
@@ -99,10 +100,10 @@ class Pending:
         self._come(schedule.key, place(schedule))
         self._bodies[schedule.offset] = schedule
 
-    def put_far(self, versions: Sequence[tuple[bytes, int, int]]) -> None:
-        """The same without bodies, which are to be supplied before they are due: key, due time and offset of each."""
-        if self._near:
-            for key, _, _ in versions:
+    def put_far(self, versions: Versions) -> None:
+        """The same without bodies, which are to be supplied before they are due."""
+        if self._near and not self._near.keys().isdisjoint(versions.keys):
+            for key in versions.keys:
                 if key in self._near:
                     self.remove(key)
         self._far.put(versions)

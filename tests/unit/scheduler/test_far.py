@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from scheduler import wire
 from scheduler.engine.changes import Change, Verb
-from scheduler.engine.far import Far
+from scheduler.engine.far import Far, Versions
 from scheduler.engine.partition import PartitionEngine
+from scheduler.plain import plain_due_ms, plain_dues_ms
 from scheduler.schedule import Outcome, Reason, Schedule
 
 TARGET = ("scheduler-target-topic", b"orders")
@@ -83,7 +84,7 @@ headers = st.lists(
 @given(headers)
 def test_what_is_taken_for_plain_is_what_a_full_look_finds(given: list[tuple[str, bytes | None]]) -> None:
     record(b"seen before", LATER_MS, 0)
-    due_ms = wire.plain_due_ms(given)
+    due_ms = plain_due_ms(given)
     stated = wire.decode(b"k", b"v", given, timestamp_ms=NOW_MS, offset=1)
 
     if due_ms is not None:
@@ -92,19 +93,55 @@ def test_what_is_taken_for_plain_is_what_a_full_look_finds(given: list[tuple[str
         assert (stated.rule, stated.replaces, stated.paused, stated.continues) == (None, None, False, False)
 
 
+@given(st.lists(headers, min_size=1, max_size=4), st.integers(0, 3))
+def test_many_are_plain_where_each_of_them_is(records: list[list[tuple[str, bytes | None]]], copies: int) -> None:
+    given = [*records, *records[:1] * copies]
+    dues = plain_dues_ms(given)
+
+    assert dues is None or dues == [plain_due_ms(each) for each in given]
+
+
+@pytest.mark.parametrize("epochs", [(b"1893456000.250", b"1893456000.001"), (b"1893456000", b"2000000000")])
+def test_many_of_the_usual_form_are_plain(epochs: tuple[bytes, bytes]) -> None:
+    records = [[("scheduler-epoch", epoch), TARGET, ("trace", epoch)] for epoch in epochs]
+
+    assert plain_dues_ms(records) == [plain_due_ms(each) for each in records] != [None, None]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        b"1893456000",
+        b"18934560000250",
+        b"1893456.000250",
+        b"189345600 .250",
+        b"18934_6000.250",
+        b"-893456000.250",
+        b"0893456000.250",
+        b"1893456000,250",
+        b"1893456000.25,",
+        b"",
+        None,
+    ],
+)
+def test_many_are_not_plain_where_one_is_due_in_another_form(other: bytes | None) -> None:
+    records = [[("scheduler-epoch", epoch), TARGET] for epoch in (b"1893456000.250", other, b"1893456000.250")]
+
+    assert plain_dues_ms(records) is None
+
+
 def test_the_usual_form_is_plain() -> None:
     record(b"seen before", LATER_MS, 0)
 
-    assert wire.plain_due_ms([("trace", b"1"), ("scheduler-epoch", b"1893456000.250"), TARGET]) == 1_893_456_000_250
+    assert plain_due_ms([("trace", b"1"), ("scheduler-epoch", b"1893456000.250"), TARGET]) == 1_893_456_000_250
     assert (
-        wire.plain_due_ms([("scheduler-epoch", b"1893456000"), TARGET, ("scheduler-target-key", b"k")])
-        == 1_893_456_000_000
+        plain_due_ms([("scheduler-epoch", b"1893456000"), TARGET, ("scheduler-target-key", b"k")]) == 1_893_456_000_000
     )
 
 
 def test_bodies_are_wanted_once_in_order_of_the_due_time_and_as_many_as_asked_for(engine: PartitionEngine) -> None:
     for offset, due_ms in enumerate([LATER_MS + 3, LATER_MS + 1, LATER_MS + 2, LATER_MS + 90_000]):
-        engine.far([(b"%d" % offset, due_ms, offset)])
+        engine.far(Versions.of([(b"%d" % offset, due_ms, offset)]))
 
     assert engine.look_ahead(LATER_MS + 10, 2) == [1, 2]
     assert engine.look_ahead(LATER_MS + 10, 2) == [0]
@@ -112,7 +149,7 @@ def test_bodies_are_wanted_once_in_order_of_the_due_time_and_as_many_as_asked_fo
 
 
 def test_of_one_instant_as_many_are_wanted_as_asked_for_until_all_are(engine: PartitionEngine) -> None:
-    engine.far([(b"%d" % offset, LATER_MS, offset) for offset in range(5)])
+    engine.far(Versions.of([(b"%d" % offset, LATER_MS, offset) for offset in range(5)]))
 
     wanted = [engine.look_ahead(LATER_MS + 10, 2) for _ in range(4)]
 
@@ -120,7 +157,7 @@ def test_of_one_instant_as_many_are_wanted_as_asked_for_until_all_are(engine: Pa
 
 
 def test_what_is_due_without_its_body_waits_for_it_and_holds_up_nothing_else(engine: PartitionEngine) -> None:
-    engine.far([(b"far", LATER_MS, 0)])
+    engine.far(Versions.of([(b"far", LATER_MS, 0)]))
     engine.hear(record(b"near", LATER_MS + 1, 1))
 
     (settlement,) = engine.take(LATER_MS + 5, 10)
@@ -135,7 +172,7 @@ def test_what_is_due_without_its_body_waits_for_it_and_holds_up_nothing_else(eng
 
 
 def test_a_body_that_comes_too_late_changes_nothing(engine: PartitionEngine) -> None:
-    engine.far([(b"k", LATER_MS, 0)])
+    engine.far(Versions.of([(b"k", LATER_MS, 0)]))
     assert engine.take(LATER_MS, 10) == []
     engine.hear(record(b"k", LATER_MS + 1, 1, b"newer"))
 
@@ -146,7 +183,7 @@ def test_a_body_that_comes_too_late_changes_nothing(engine: PartitionEngine) -> 
 
 
 def test_a_cancel_of_a_far_version_is_told_when_its_body_has_come(engine: PartitionEngine) -> None:
-    engine.far([(b"k", LATER_MS, 0)])
+    engine.far(Versions.of([(b"k", LATER_MS, 0)]))
     engine.record(b"k", None, [], timestamp_ms=NOW_MS, offset=1)
 
     assert engine.take(NOW_MS, 10) == []
@@ -160,7 +197,7 @@ def test_a_cancel_of_a_far_version_is_told_when_its_body_has_come(engine: Partit
 
 
 def test_a_hidden_far_version_is_written_again_when_its_body_has_come(engine: PartitionEngine) -> None:
-    engine.far([(b"k", LATER_MS, 5)])
+    engine.far(Versions.of([(b"k", LATER_MS, 5)]))
     engine.record(b"k", None, [("scheduler-replaces", b"3")], timestamp_ms=NOW_MS, offset=6)
 
     assert engine.take(NOW_MS, 10) == []
@@ -174,7 +211,7 @@ def test_a_hidden_far_version_is_written_again_when_its_body_has_come(engine: Pa
 
 
 def test_a_change_on_request_waits_for_the_body(engine: PartitionEngine) -> None:
-    engine.far([(b"k", LATER_MS, 0)])
+    engine.far(Versions.of([(b"k", LATER_MS, 0)]))
 
     assert engine.change(b"k", Change(Verb.FIRE), NOW_MS) is None
     assert engine.change(b"k", Change(Verb.FIRE), NOW_MS) is None
@@ -190,7 +227,7 @@ def test_a_change_on_request_waits_for_the_body(engine: PartitionEngine) -> None
 
 @pytest.mark.parametrize("cancelled", [False, True], ids=["in-force", "cancelled"])
 def test_a_version_whose_record_is_gone_is_told_of(engine: PartitionEngine, cancelled: bool) -> None:
-    engine.far([(b"k", LATER_MS, 0)])
+    engine.far(Versions.of([(b"k", LATER_MS, 0)]))
     if cancelled:
         engine.record(b"k", None, [], timestamp_ms=NOW_MS, offset=1)
         engine.take(NOW_MS, 10)
@@ -205,7 +242,7 @@ def test_a_version_whose_record_is_gone_is_told_of(engine: PartitionEngine, canc
 
 
 def test_a_page_shows_far_and_near_in_order(engine: PartitionEngine) -> None:
-    engine.far([(b"second", LATER_MS, 0)])
+    engine.far(Versions.of([(b"second", LATER_MS, 0)]))
     engine.hear(record(b"first", SOON_MS, 1))
 
     first, second = engine.page(-1, 10)
@@ -216,7 +253,7 @@ def test_a_page_shows_far_and_near_in_order(engine: PartitionEngine) -> None:
 
 def test_a_new_version_does_not_fire_before_the_cancel_of_a_far_one_is_told(engine: PartitionEngine) -> None:
     """Its tombstone would say that the cancel is told."""
-    engine.far([(b"k", LATER_MS, 0)])
+    engine.far(Versions.of([(b"k", LATER_MS, 0)]))
     engine.record(b"k", None, [], timestamp_ms=NOW_MS, offset=1)
     engine.hear(record(b"k", NOW_MS, 2, b"anew"))
 

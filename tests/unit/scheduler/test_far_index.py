@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from scheduler.engine import far, slots
-from scheduler.engine.far import Far, FarIndex, pack, unpack
+from scheduler.engine.far import Far, FarIndex, Versions, pack, unpack
 from scheduler.instants import LATEST_MS
 
 KEYS = st.sampled_from([b"", b"a", b"b", b"c" * 300, *(b"key-%d" % number for number in range(12))])
@@ -40,7 +40,7 @@ class AgainstADictionary(RuleBasedStateMachine):
     def put(self, versions: list[tuple[bytes, int]]) -> None:
         first = self.offset
         self.offset += len(versions)
-        self.found.put([(key, due_ms, first + number) for number, (key, due_ms) in enumerate(versions)])
+        self.found.put(Versions.of([(key, due_ms, first + number) for number, (key, due_ms) in enumerate(versions)]))
         self.there.update({key: pack(due_ms, first + number) for number, (key, due_ms) in enumerate(versions)})
 
     @rule(key=KEYS)
@@ -84,7 +84,7 @@ TestAgainstADictionary.settings = settings(max_examples=200, stateful_step_count
 
 def test_the_largest_due_time_and_offset_fit() -> None:
     found = FarIndex()
-    found.put([(b"k", LATEST_MS, 2**48 - 1)])
+    found.put(Versions.of([(b"k", LATEST_MS, 2**48 - 1)]))
 
     assert found.take(LATEST_MS, 1) == [(b"k", pack(LATEST_MS, 2**48 - 1))]
     assert unpack(pack(LATEST_MS, 2**48 - 1)) == Far(LATEST_MS, 2**48 - 1)
@@ -93,7 +93,7 @@ def test_the_largest_due_time_and_offset_fit() -> None:
 def test_nobody_can_make_a_key_be_taken_for_another() -> None:
     """These two have one CRC-32, as anybody can make who wants to."""
     found = FarIndex()
-    found.put([(b"plumless", 1, 0), (b"buckeroo", 2, 1)])
+    found.put(Versions.of([(b"plumless", 1, 0), (b"buckeroo", 2, 1)]))
     found.remove(b"plumless")
 
     assert (found.get(b"plumless"), found.get(b"buckeroo")) == (None, pack(2, 1))
@@ -101,7 +101,7 @@ def test_nobody_can_make_a_key_be_taken_for_another() -> None:
 
 def test_a_version_takes_some_fifty_bytes_and_those_of_its_key() -> None:
     found, count = FarIndex(), 50_000
-    found.put([(b"%032d" % number, number * 7919 % 3_600_000, number) for number in range(count)])
+    found.put(Versions.of([(b"%032d" % number, number * 7919 % 3_600_000, number) for number in range(count)]))
     found.page(-1, 1)
 
     assert found.size / count < 32 + 60
@@ -109,7 +109,7 @@ def test_a_version_takes_some_fifty_bytes_and_those_of_its_key() -> None:
 
 def test_what_is_gone_takes_no_memory_before_long() -> None:
     found, count = FarIndex(), 50_000
-    found.put([(b"%032d" % number, number, number) for number in range(count)])
+    found.put(Versions.of([(b"%032d" % number, number, number) for number in range(count)]))
     full = found.size
     for number in range(count):
         if number % 10:
