@@ -94,19 +94,17 @@ def _due_ms(epoch: bytes) -> int | None:
 
 
 def _dues_ms(epochs: Sequence[bytes]) -> list[int] | None:
-    """The same of many: all of ten digits, or all with three more behind the point."""
-    joined, lengths = b"".join(epochs), set(map(len, epochs))
-    if lengths == {_SECONDS_DIGITS} and joined.isdigit():
-        return [seconds * 1000 for seconds in _integers(epochs)]
+    """The same of many; None unless each has ten digits before its point, and none or three behind."""
+    lengths = set(map(len, epochs))
+    if _SECONDS_DIGITS in lengths:
+        epochs = [epoch + b".000" if len(epoch) == _SECONDS_DIGITS else epoch for epoch in epochs]
+        lengths = set(map(len, epochs))
+    joined = b"".join(epochs)
     digits = joined.replace(b".", b"")
-    points = joined[_SECONDS_DIGITS::_MS_LENGTH]
     # as many points as there are epochs, each at its place: what is left has thirteen digits each
-    if lengths == {_MS_LENGTH} and points == b"." * len(epochs) and len(digits) == len(joined) - len(epochs):
-        return _integers(epochs) if digits.isdigit() else None
-    return None
-
-
-def _integers(epochs: Sequence[bytes]) -> list[int]:
+    points = joined[_SECONDS_DIGITS::_MS_LENGTH] == b"." * len(epochs) and len(digits) == len(joined) - len(epochs)
+    if lengths != {_MS_LENGTH} or not points or not digits.isdigit():
+        return None
     # int() for each of them takes more than twice as long
-    numbers: list[int] = json.loads(b"[%b]" % b",".join(epochs).replace(b".", b""))
-    return numbers
+    dues: list[int] = json.loads(b"[%b]" % b",".join(epochs).replace(b".", b""))
+    return dues

@@ -23,13 +23,13 @@ MAX_HELD_BYTES = 32 * 1024 * 1024
 """Of their payloads; likewise."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Given:
-    """Records and ends of a partition that were read together, in their order."""
+    """Records and ends of a partition that were read one after another."""
 
     messages: Sequence[Message]
     """Where the facts are there, the first and the last."""
-    facts: Sequence[Fact] | None
+    facts: list[Fact] | None
     """What is to be told of all; None where nobody has looked yet."""
     count: int
     held_bytes: int
@@ -41,14 +41,24 @@ class Given:
 
     @classmethod
     def looked_at(cls, messages: Sequence[Message], horizon_ms: int) -> Given:
-        """By the reader; of what is far the payloads are not held.
-
-        On threads of the owners a million take a third more of the processor: these free what another thread has
-        allocated, and wait for the interpreter.
-        """
+        """Of what is far the payloads are not held."""
         facts = list(read(messages, horizon_ms))
         held = sum(len(fact[0]) for fact in facts if not isinstance(fact, Versions))
         return cls((messages[0], messages[-1]), facts, len(messages), held)
+
+    def with_more(self, more: Given) -> Given:
+        """The two as one, looked at both."""
+        facts, others = self.facts or [], iter(more.facts or ())
+        if facts and isinstance(last := facts[-1], Versions):
+            for fact in others:
+                if isinstance(fact, Versions):
+                    last.add(*fact)
+                else:
+                    facts.append(fact)
+                break
+        facts.extend(others)
+        messages = (self.messages[0], more.messages[-1])
+        return Given(messages, facts, self.count + more.count, self.held_bytes + more.held_bytes)
 
 
 NOTHING = Given.unread(())
@@ -62,6 +72,7 @@ class Inbox:
         """Set while the backlog is small."""
         self.room.set()
         self._queue: SimpleQueue[Given] = SimpleQueue()
+        self._gathered: Given | None = None
         self._given = 0
         self._applied = 0
         self._given_bytes = 0
@@ -72,13 +83,31 @@ class Inbox:
         """Records given and not applied."""
         return self._given - self._applied
 
-    def give(self, given: Given) -> None:
-        """In the order in which they were read."""
+    def give(self, messages: Sequence[Message], horizon_ms: int | None = None) -> None:
+        """Records and ends, in the order in which they were read; with a horizon, such as are restored.
+
+        These are looked at here, and passed on later with more, or with the end. Looked at on the owners' threads, or
+        passed on at once, a million take a third more of the processor: these free what another thread has allocated,
+        and all of them wait for the interpreter.
+        """
+        given = Given.unread(messages) if horizon_ms is None else Given.looked_at(messages, horizon_ms)
         self._given += given.count
         self._given_bytes += given.held_bytes
-        self._queue.put(given)
         if self._holds(1):
             self.room.clear()
+        if given.facts is not None and self._gathered is not None:
+            self._gathered = self._gathered.with_more(given)
+        else:
+            self.pass_on()
+            self._gathered = given
+        if given.facts is None or messages[-1].error() is not None or not self.room.is_set():
+            self.pass_on()
+
+    def pass_on(self) -> None:
+        """Give what was gathered."""
+        if self._gathered is not None:
+            self._queue.put(self._gathered)
+            self._gathered = None
 
     def wake(self) -> None:
         """Let the owner look around; from any thread."""

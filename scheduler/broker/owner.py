@@ -19,7 +19,7 @@ from scheduler.broker.deliveries import Blame
 from scheduler.broker.failures import Kind, PublishError
 from scheduler.broker.feed import feed, tell
 from scheduler.broker.fence import BACKOFF_SECONDS, Fence
-from scheduler.broker.inbox import Given, Inbox
+from scheduler.broker.inbox import Inbox
 from scheduler.broker.requests import Requests
 from scheduler.broker.snapshots import Start
 from scheduler.broker.standing import Standing
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from scheduler.broker.collector import Collector
     from scheduler.broker.deliveries import Deliveries
+    from scheduler.broker.inbox import Given
     from scheduler.broker.observer import Observer
     from scheduler.broker.publisher import Publisher
     from scheduler.clock import Clock
@@ -93,8 +94,7 @@ class Owner:
         """Whether no fence is put up yet; until then it wants to know `log_end`, as far as the reader does."""
         self.log_end: int | None = None
         self._restores_behind_ms: int | None = None
-        """While it restores, the horizon. What is looked at meanwhile and told later comes near with the next look
-        ahead, like what a warm start finds."""
+        """While it restores, the horizon. What is told behind it comes near with the next look ahead."""
         self._publisher = publisher
         self._deliveries = deliveries
         self._clock = clock
@@ -137,8 +137,7 @@ class Owner:
 
     def give(self, messages: Sequence[Message]) -> None:
         """Records and ends of the partition, in the order in which they were read."""
-        horizon_ms = self._restores_behind_ms
-        self.inbox.give(Given.unread(messages) if horizon_ms is None else Given.looked_at(messages, horizon_ms))
+        self.inbox.give(messages, self._restores_behind_ms)
 
     def stop(self) -> None:
         """Take nothing more up; a transaction that is under way is finished first."""
@@ -158,6 +157,7 @@ class Owner:
         orderly, the fence is no event.
         """
         self._fence_is_news = not orderly
+        self.inbox.pass_on()
         self._stay = Deadline(self._clock, seconds)
         self.inbox.wake()
 

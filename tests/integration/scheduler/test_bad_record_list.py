@@ -216,6 +216,28 @@ def test_header_names_that_are_not_utf8_are_rejected_and_the_last_good_version_s
         assert [each.pending for each in again.standings().values()] == [0]
 
 
+def test_header_names_that_are_not_utf8_are_rejected_where_they_stand_among_hundreds_that_are_restored(
+    installation: Installation,
+) -> None:
+    """These are looked at together, and the client's reader of headers trips in the midst of them."""
+    names: dict[bytes, list[bytes]] = {b"first": [b"\xff"], b"last": [b"ok", b"n\xff"], b"all": [b"\xff", b"\xfe"]}
+    for number, (key, given) in enumerate(names.items()):
+        puts = [installation.schedule(b"%d-%d" % (number, each), due_ms=FAR_MS + each) for each in range(400)]
+        installation.write(*puts)
+        headers: list[tuple[bytes, bytes | None]] = [(name, b"1") for name in given]
+        produce_raw(installation.broker, installation.schedules, 0, key, b"bad", headers, timestamp_ms=clock.now_ms())
+    installation.write(*(installation.schedule(b"3-%d" % each, due_ms=FAR_MS + each) for each in range(400)))
+    with installation.replica() as replica:
+        told = installation.wait_for(installation.history, len(names))
+        wait_until(lambda: counted(replica)["invalid"] == len(names), "each is counted")
+        far = list(replica.owners()[installation.schedules, 0].engine.pending.far())
+
+    assert {(record.key, record["scheduler-reason"]) for record in told} == {
+        (key, b"unreadable-headers") for key in names
+    }
+    assert sorted(each.due_ms for each in far) == sorted([FAR_MS + each for each in range(400)] * 4)
+
+
 def test_a_record_without_a_key_is_told_once_by_a_running_replica(install: Callable[..., Installation]) -> None:
     """Only a topic that is not compacted takes one; there is no key under which to end it."""
     installation = install(config={"cleanup.policy": "delete"})
