@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from operator import methodcaller
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka import Message
 
@@ -19,7 +19,7 @@ UNREADABLE: Final[list[Header]] = []
 
 def read_all_headers(messages: Iterable[Message]) -> list[list[Header]]:
     """Those of many, and `UNREADABLE` where a name is not UTF-8; as `read_headers`, and a third faster."""
-    found: list[list[Header] | None] = []
+    found: list[Any] = []
     left = iter(messages)
     while True:
         try:
@@ -30,7 +30,8 @@ def read_all_headers(messages: Iterable[Message]) -> list[list[Header]]:
                 raise cause from None
             found.append(UNREADABLE)
         else:
-            return [headers or [] for headers in found]
+            # a record without any has None
+            return found if all(found) else [[] if headers is None else headers for headers in found]
 
 
 def read_headers(message: Message) -> list[Header]:

@@ -51,7 +51,7 @@ def plain_due_ms(headers: Sequence[Header]) -> int | None:
 def plain_dues_ms(records: Sequence[Sequence[Header]]) -> list[int] | None:
     """The same of many, by their headers; None unless all are plain and name the same headers in the same order.
 
-    0.3 microseconds for each of some hundred: no bytecode runs for a single header. `decode` takes 6.
+    Half of what `plain_due_ms` takes for each of some hundred.
     """
     names = [name for name, _ in records[0]]
     if not _are_plain(names):
@@ -62,8 +62,11 @@ def plain_dues_ms(records: Sequence[Sequence[Header]]) -> list[int] | None:
             stated[name] = raws = [raw for other, raw in column if other == name]
             if len(raws) < len(records):
                 return None
-        epochs = [raw for raw in stated[EPOCH] if raw]
-        is_plain = len(epochs) == len(records) and all(map(_is_sound, set(stated[TARGET_TOPIC])))
+        epochs = list(filter(None, stated[EPOCH]))
+        targets = stated[TARGET_TOPIC]
+        # most often they have one target, and to compare is cheaper than to hash
+        others = () if targets.count(targets[0]) == len(targets) else set(targets)
+        is_plain = len(epochs) == len(records) and all(map(_is_sound, (targets[0], *others)))
         return _dues_ms(epochs) if is_plain else None
     except ValueError:  # a record has more headers or fewer; an epoch has a zero in front
         return None
@@ -95,16 +98,18 @@ def _due_ms(epoch: bytes) -> int | None:
 
 def _dues_ms(epochs: Sequence[bytes]) -> list[int] | None:
     """The same of many; None unless each has ten digits before its point, and none or three behind."""
-    lengths = set(map(len, epochs))
-    if _SECONDS_DIGITS in lengths:
-        epochs = [epoch + b".000" if len(epoch) == _SECONDS_DIGITS else epoch for epoch in epochs]
-        lengths = set(map(len, epochs))
-    joined = b"".join(epochs)
-    digits = joined.replace(b".", b"")
-    # as many points as there are epochs, each at its place: what is left has thirteen digits each
-    points = joined[_SECONDS_DIGITS::_MS_LENGTH] == b"." * len(epochs) and len(digits) == len(joined) - len(epochs)
-    if lengths != {_MS_LENGTH} or not points or not digits.isdigit():
+    count = len(epochs)
+    text = b",".join(epochs)
+    if len(text) != count * (_MS_LENGTH + 1) - 1:
+        text = b",".join([each + b".000" if len(each) == _SECONDS_DIGITS else each for each in epochs])
+    points, commas = text[_SECONDS_DIGITS :: _MS_LENGTH + 1], text[_MS_LENGTH :: _MS_LENGTH + 1]
+    if points != b"." * count or commas != b"," * (count - 1):
+        return None
+    integers = text.replace(b".", b"")
+    digits = integers.replace(b",", b"")
+    # none but those points and commas are gone: each has thirteen digits
+    if len(digits) != count * (_MS_LENGTH - 1) or len(text) != len(digits) + 2 * count - 1 or not digits.isdigit():
         return None
     # int() for each of them takes more than twice as long
-    dues: list[int] = json.loads(b"[%b]" % b",".join(epochs).replace(b".", b""))
+    dues: list[int] = json.loads(b"[%b]" % integers)
     return dues
