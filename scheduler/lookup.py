@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import OFFSET_BEGINNING
 
-from scheduler.broker.feed import feed
+from scheduler.broker.feed import tell
 from scheduler.broker.reader import read
 from scheduler.clock import rfc3339
 from scheduler.engine.partition import PartitionEngine
@@ -57,7 +57,7 @@ def in_force(
         engine = engines.get(partition)
         if engine is None:
             engine = engines[partition] = engine_of(partition)
-        feed(engine, (message,))
+        tell(engine, ((message, None),))
     return [
         Stored(topic, partition, schedule, engine.paused, read_to[partition])
         for partition, engine in sorted(engines.items())

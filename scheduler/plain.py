@@ -107,8 +107,8 @@ def _dues_ms(epochs: Sequence[bytes]) -> list[int] | None:
         return None
     integers = text.replace(b".", b"")
     digits = integers.replace(b",", b"")
-    # none but those points and commas are gone: each has thirteen digits
-    if len(digits) != count * (_MS_LENGTH - 1) or len(text) != len(digits) + 2 * count - 1 or not digits.isdigit():
+    # no other points and commas are gone: each has thirteen digits
+    if len(digits) != count * (_MS_LENGTH - 1) or not digits.isdigit():
         return None
     # int() for each of them takes more than twice as long
     dues: list[int] = json.loads(b"[%b]" % integers)

@@ -41,22 +41,27 @@ def read(messages: Sequence[Message], horizon_ms: int) -> Iterator[Fact]:
     for start in range(0, len(messages), PIECE):
         piece = messages[start : start + PIECE]
         keys = list(map(Message.key, piece))
-        headers: Sequence[list[Header] | None] = [None] * len(piece)
+        found: Sequence[list[Header] | None]
+        dues: Sequence[int | None] | None = None
         # an error or an end has no key
-        if len(piece) > FEW and all(keys) and None not in map(Message.value, piece) and PAUSE_KEY not in keys:
-            headers = found = read_all_headers(piece)
-            dues = plain_dues_ms(found)
-            if dues is not None and min(dues) > horizon_ms:
-                far.add(keys, dues, map(Message.offset, piece))
-                continue
-        for message, key, known in zip(piece, keys, headers, strict=True):
-            given = known
-            if key and message.value() is not None:
-                given = _headers(message) if known is None else known
-                due_ms = plain_due_ms(given)
-                if due_ms is not None and due_ms > horizon_ms and key != PAUSE_KEY:
-                    far.add((key,), (due_ms,), (message.offset(),))
+        if all(keys) and None not in map(Message.value, piece) and PAUSE_KEY not in keys:
+            found = headers = read_all_headers(piece)
+            if len(piece) > FEW and (many := plain_dues_ms(headers)) is not None:
+                if min(many) > horizon_ms:
+                    far.add(keys, many, map(Message.offset, piece))
                     continue
+                dues = many
+        else:
+            found = [
+                _headers(message) if key and key != PAUSE_KEY and message.value() is not None else None
+                for message, key in zip(piece, keys, strict=True)
+            ]
+        if dues is None:
+            dues = [None if headers is None else plain_due_ms(headers) for headers in found]
+        for message, key, given, due_ms in zip(piece, keys, found, dues, strict=True):
+            if due_ms is not None and due_ms > horizon_ms:
+                far.add((key,), (due_ms,), (message.offset(),))
+                continue
             if far.keys:
                 yield far
                 far = Versions([], [], [])
