@@ -39,7 +39,7 @@ LONGEST_STAY_SECONDS = 25.0
 30 s."""
 ROOM_SECONDS = 0.05
 POLL_SECONDS = 0.05
-BATCH = 500
+BATCH = 10_000
 CLOSE_SECONDS = 10.0
 
 log = logging.getLogger("scheduler.group")

@@ -93,8 +93,8 @@ class Owner:
         self.reads_ahead = True
         """Whether no fence is put up yet; until then it wants to know `log_end`, as far as the reader does."""
         self.log_end: int | None = None
-        self._restores_behind_ms: int | None = None
-        """While it restores, the horizon. What is told behind it comes near with the next look ahead."""
+        self.restores_behind_ms: int | None = None
+        """The horizon while it restores, and nothing fires; what is told behind it comes near with the next look."""
         self._publisher = publisher
         self._deliveries = deliveries
         self._clock = clock
@@ -137,7 +137,7 @@ class Owner:
 
     def give(self, messages: Sequence[Message]) -> None:
         """Records and ends of the partition, in the order in which they were read."""
-        self.inbox.give(messages, self._restores_behind_ms)
+        self.inbox.give(messages, self.restores_behind_ms)
 
     def stop(self) -> None:
         """Take nothing more up; a transaction that is under way is finished first."""
@@ -199,7 +199,7 @@ class Owner:
         self._started = self._clock.monotonic()
         self.engine.horizon_ms = self._bodies.horizon_ms
         self._resume()
-        self._restores_behind_ms = self.engine.horizon_ms
+        self.restores_behind_ms = self.engine.horizon_ms
         self._read_ahead()
         self._put_up(self._fence.put_up)
         while not self._over():
@@ -257,7 +257,7 @@ class Owner:
         self.standing = Standing.of(self.engine, self._clock.now_ms(), self._restore_seconds)
 
     def _caught_up(self) -> None:
-        self._restores_behind_ms = None
+        self.restores_behind_ms = None
         if self._before is State.RESTORING:
             self._running_since_ms = self._clock.now_ms()
             self._restore_seconds = seconds = self._clock.monotonic() - self._started
