@@ -20,6 +20,7 @@ from scheduler.broker import cluster, feed, owner
 from scheduler.broker.failures import Kind, PublishError
 from scheduler.engine import partition
 from scheduler.engine.life import State
+from scheduler.headers import UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -197,15 +198,16 @@ def _doubt_is_success() -> Iterator[Patch]:
 
 
 def _headers_twice() -> Iterator[Patch]:
-    sound = feed.read_headers
+    sound = feed.read_all_headers
 
-    def read_headers(message: Message) -> Any:
-        try:
-            return sound(message)
-        except UnicodeDecodeError:
-            return repr(message.headers())
+    def read_all_headers(messages: Sequence[Message]) -> Any:
+        found = sound(messages)
+        return [
+            repr(message.headers()) if headers is UNREADABLE else headers
+            for message, headers in zip(messages, found, strict=True)
+        ]
 
-    yield feed, "read_headers", read_headers
+    yield feed, "read_all_headers", read_all_headers
 
 
 def _early() -> Iterator[Patch]:
