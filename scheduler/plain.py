@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from scheduler.wire import EPOCH, PREFIX, TARGET_KEY, TARGET_TOPIC, is_topic_name
 
@@ -48,8 +48,20 @@ def plain_due_ms(headers: Sequence[Header]) -> int | None:
     return _due_ms(epoch)
 
 
-def plain_dues_ms(records: Sequence[Sequence[Header]]) -> list[int] | None:
-    """The same of many, by their headers; None unless all are plain and name the same headers in the same order.
+class Stated(NamedTuple):
+    """What plain one-shots state."""
+
+    dues_ms: list[int]
+    targets: list[bytes]
+
+
+def target_of(headers: Sequence[Header]) -> bytes:
+    """The target of a plain one-shot."""
+    return next(raw for name, raw in headers if name == TARGET_TOPIC and raw is not None)
+
+
+def all_plain(records: Sequence[Sequence[Header]]) -> Stated | None:
+    """What many state, by their headers; None unless all are plain and name the same headers in the same order.
 
     Half of what `plain_due_ms` takes for each of some hundred.
     """
@@ -62,12 +74,13 @@ def plain_dues_ms(records: Sequence[Sequence[Header]]) -> list[int] | None:
             stated[name] = raws = [raw for other, raw in column if other == name]
             if len(raws) < len(records):
                 return None
-        epochs = list(filter(None, stated[EPOCH]))
-        targets = stated[TARGET_TOPIC]
+        epochs, targets = (list(filter(None, stated[name])) for name in (EPOCH, TARGET_TOPIC))
+        if not len(epochs) == len(targets) == len(records):
+            return None
         # most often they have one target, and to compare is cheaper than to hash
         others = () if targets.count(targets[0]) == len(targets) else set(targets)
-        is_plain = len(epochs) == len(records) and all(map(_is_sound, (targets[0], *others)))
-        return _dues_ms(epochs) if is_plain else None
+        dues_ms = _dues_ms(epochs) if all(map(_is_sound, (targets[0], *others))) else None
+        return None if dues_ms is None else Stated(dues_ms, targets)
     except ValueError:  # a record has more headers or fewer; an epoch has a zero in front
         return None
 

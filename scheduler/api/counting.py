@@ -16,7 +16,7 @@ from scheduler.engine.pending import place
 from scheduler.instants import parse_instant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from scheduler.api.problems import Unanswered
     from scheduler.api.views import Where
@@ -72,6 +72,10 @@ class Tally:
                 self.minutes[version.due_ms // MINUTE_MS] += 1
                 if rule is not None:
                     self.minutes.update(self._more(rule, version.due_ms, end_ms))
+
+    def add_far(self, targets: Mapping[str, int]) -> None:
+        """Tell the far versions, which are counted with the others, apart by target."""
+        self.targets.update({name: count for name, count in targets.items() if name})
 
     def _more(self, rule: Rule, due_ms: int, end_ms: int) -> list[int]:
         """The minutes of a recurring schedule's later occurrences."""
@@ -154,6 +158,7 @@ class Counting:
             return self._known[1]
 
     async def _count(self, where: Where, tally: Tally, deadline: Deadline) -> None:
+        tally.add_far(await self._local.ask(where, lambda engine: engine.pending.far_by_target()))
         after: int | None = -1
         while after is not None:
             if deadline.passed:

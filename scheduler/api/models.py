@@ -249,9 +249,11 @@ class Pending(BaseModel):
     recurring: int
     paused: int
     later: int = Field(
-        description="one-shots that are due later than two minutes from now: their targets are in Kafka, not in memory"
+        description="one-shots that are due later than two minutes from now: their payloads are in Kafka, not in memory"
     )
-    targets: list[TargetPending] = Field(description="of the others, the most first")
+    targets: list[TargetPending] = Field(
+        description="the most first; those whose records are read just now are missing"
+    )
     first_minute: str = Field(description="where the first of `minutes` begins", examples=["2030-01-01T00:00:00Z"])
     minutes: list[int] = Field(
         description="occurrences due in each minute of the coming hour; not those that are overdue by now, or paused"

@@ -8,7 +8,7 @@ from confluent_kafka import KafkaError, Message
 
 from scheduler.engine.far import Versions
 from scheduler.headers import UNREADABLE, read_all_headers, read_headers
-from scheduler.plain import plain_due_ms, plain_dues_ms
+from scheduler.plain import all_plain, plain_due_ms, target_of
 from scheduler.schedule import PAUSE_KEY, Header, Schedule
 from scheduler.wire import decode
 
@@ -37,7 +37,7 @@ def read(messages: Sequence[Message], horizon_ms: int) -> Iterator[Fact]:
     A restore reads every record that stands in the log, and most of these state what is due behind the horizon: such
     are told together, up to the next that is different. Of others, headers that are None were not looked at yet.
     """
-    far = Versions([], [], [])
+    far = Versions.none()
     for start in range(0, len(messages), PIECE):
         piece = messages[start : start + PIECE]
         keys = list(map(Message.key, piece))
@@ -46,11 +46,11 @@ def read(messages: Sequence[Message], horizon_ms: int) -> Iterator[Fact]:
         # an error or an end has no key
         if all(keys) and None not in map(Message.value, piece) and PAUSE_KEY not in keys:
             found = headers = read_all_headers(piece)
-            if len(piece) > FEW and (many := plain_dues_ms(headers)) is not None:
-                if min(many) > horizon_ms:
-                    far.add(keys, many, map(Message.offset, piece))
+            if len(piece) > FEW and (many := all_plain(headers)) is not None:
+                if min(many.dues_ms) > horizon_ms:
+                    far.add(keys, many.dues_ms, map(Message.offset, piece), many.targets)
                     continue
-                dues = many
+                dues = many.dues_ms
         else:
             found = [
                 _headers(message) if key and key != PAUSE_KEY and message.value() is not None else None
@@ -59,12 +59,12 @@ def read(messages: Sequence[Message], horizon_ms: int) -> Iterator[Fact]:
         if dues is None:
             dues = [None if headers is None else plain_due_ms(headers) for headers in found]
         for message, key, given, due_ms in zip(piece, keys, found, dues, strict=True):
-            if due_ms is not None and due_ms > horizon_ms:
-                far.add((key,), (due_ms,), (message.offset(),))
+            if given is not None and due_ms is not None and due_ms > horizon_ms:
+                far.add((key,), (due_ms,), (message.offset(),), (target_of(given),))
                 continue
             if far.keys:
                 yield far
-                far = Versions([], [], [])
+                far = Versions.none()
             yield message, given
     if far.keys:
         yield far

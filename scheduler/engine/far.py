@@ -1,31 +1,24 @@
-"""Versions in force whose records are not in memory: key, due time and offset of each, some fifty bytes in all.
+"""Versions in force whose records are not in memory: key, due time, offset and target of each, some fifty bytes.
 
 They lie in blocks of arrays, in the order in which they came. One that is replaced or taken leaves a hole, and what is
-left of a block that is mostly holes moves into the last one.
+left of a block that is mostly holes moves into the last one. The target of each is a number, to be counted by.
 """
 
 from __future__ import annotations
 
-from array import array
 from heapq import merge
-from itertools import accumulate, islice, takewhile
-from sys import getsizeof
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from scheduler.engine.blocks import BLOCK, HOLE, INDEX_BITS, OFFSET_BITS, OFFSET_MASK, Block, Reading
+from scheduler.engine.far_targets import UNKNOWN, FarTargets
 from scheduler.engine.slots import SLOT_BYTES, Slots
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-OFFSET_BITS: Final = 48
-OFFSET_MASK: Final = (1 << OFFSET_BITS) - 1
-
-INDEX_BITS: Final = 12
-BLOCK: Final = 1 << INDEX_BITS
-"""Versions in a block: it is sorted in 2 ms. A million has 250, each of which is looked at when it is looked ahead."""
 _INDEX_MASK: Final = BLOCK - 1
 _FEW: Final = BLOCK // 4
-_HOLE: Final = -1
 
 
 class Far(NamedTuple):
@@ -36,23 +29,30 @@ class Far(NamedTuple):
 
 
 class Versions(NamedTuple):
-    """Some that come one after another, side by side: their keys, due times and offsets."""
+    """Some that come one after another, side by side: their keys, due times, offsets and targets."""
 
     keys: list[bytes]
     dues: list[int]
     offsets: list[int]
+    targets: list[bytes]
 
     @classmethod
-    def of(cls, versions: Iterable[tuple[bytes, int, int]]) -> Versions:
+    def none(cls) -> Versions:
+        """To be added to."""
+        return cls([], [], [], [])
+
+    @classmethod
+    def of(cls, versions: Iterable[tuple[bytes, int, int]], target: bytes = UNKNOWN) -> Versions:
         """Of each its key, due time and offset."""
         keys, dues, offsets = zip(*versions, strict=True)
-        return cls(list(keys), list(dues), list(offsets))
+        return cls(list(keys), list(dues), list(offsets), [target] * len(keys))
 
-    def add(self, keys: Iterable[bytes], dues: Iterable[int], offsets: Iterable[int]) -> None:
+    def add(self, keys: Iterable[bytes], dues: Iterable[int], offsets: Iterable[int], targets: Iterable[bytes]) -> None:
         """As many more of each."""
         self.keys.extend(keys)
         self.dues.extend(dues)
         self.offsets.extend(offsets)
+        self.targets.extend(targets)
 
 
 def pack(due_ms: int, offset: int) -> int:
@@ -63,145 +63,6 @@ def pack(due_ms: int, offset: int) -> int:
 def unpack(place: int) -> Far:
     """What stands at a place."""
     return Far(place >> OFFSET_BITS, place & OFFSET_MASK)
-
-
-class Reading:
-    """Bytes that are taken from the front."""
-
-    def __init__(self, data: memoryview) -> None:
-        self._data = data
-
-    def take(self, count: int) -> memoryview:
-        """The next so many.
-
-        Raises:
-            ValueError: there are fewer.
-        """
-        taken, self._data = self._data[:count], self._data[count:]
-        if len(taken) < count:
-            raise ValueError(f"{count - len(taken)} bytes are missing")
-        return taken
-
-    def end(self) -> None:
-        """Make sure that nothing is left.
-
-        Raises:
-            ValueError: something is.
-        """
-        if len(self._data):
-            raise ValueError(f"{len(self._data)} bytes are left over")
-
-
-class Block:
-    """Some thousand versions: arrays side by side with an entry for each, that are full once and only lose then."""
-
-    __slots__ = ("_order", "_start", "dues", "ends", "keys", "live", "number", "offsets")
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.dues = array("q")
-        self.offsets = array("q")
-        """A hole has none."""
-        self.keys = bytearray()
-        self.ends = array("I")
-        """Where each key ends among the keys; it begins where the one before ends."""
-        self.live = 0
-        self._order = array("H")
-        self._start = 0
-        """In the order; before it are holes only."""
-
-    @property
-    def size(self) -> int:
-        """Bytes of its arrays."""
-        return sum(map(getsizeof, (self.dues, self.offsets, self.keys, self.ends, self._order)))
-
-    def key(self, index: int) -> bytes:
-        """The key of a version, or of a hole."""
-        return bytes(self.keys[self.ends[index - 1] if index else 0 : self.ends[index]])
-
-    def add(self, keys: Sequence[bytes], dues: list[int], offsets: list[int]) -> None:
-        """Some more, as many as there is room for."""
-        # half of what `extend` takes of a list
-        self.dues.fromlist(dues)
-        self.offsets.fromlist(offsets)
-        ends = accumulate(map(len, keys), initial=len(self.keys))
-        next(ends)
-        self.ends.extend(ends)
-        self.keys += b"".join(keys)
-        self.live += len(keys)
-
-    def place(self, index: int) -> int:
-        """Where a version stands in the order of all."""
-        return self.dues[index] << OFFSET_BITS | self.offsets[index]
-
-    def indices(self) -> list[int]:
-        """Of those that are no holes."""
-        return [index for index, offset in enumerate(self.offsets) if offset != _HOLE]
-
-    def first_due_ms(self) -> int | None:
-        """When the soonest is due; None where nothing is left."""
-        if self.live == len(self.dues):
-            return min(self.dues, default=None)
-        if len(self._order) != len(self.dues):
-            return min((self.dues[index] for index in self.indices()), default=None)
-        order, offsets, start = self._order, self.offsets, self._start
-        while start < len(order) and offsets[order[start]] == _HOLE:
-            start += 1
-        self._start = start
-        return self.dues[order[start]] if start < len(order) else None
-
-    def walk(self, after: int) -> Iterator[tuple[int, int, Block]]:
-        """Those behind a place, in order: place, index and this block."""
-        order, dues, offsets = self._sorted(), self.dues, self.offsets
-        low, high, after_ms = self._start, len(order), after >> OFFSET_BITS
-        while low < high:
-            middle = (low + high) // 2
-            if dues[order[middle]] < after_ms:
-                low = middle + 1
-            else:
-                high = middle
-        for index in order[low:]:
-            offset = offsets[index]
-            if offset != _HOLE and (place := dues[index] << OFFSET_BITS | offset) > after:
-                yield place, index, self
-
-    def _sorted(self) -> array[int]:
-        count = len(self.dues)
-        if len(self._order) != count:
-            # by offset first: a sort keeps the order of equals. They come so, but for what has moved here
-            by_offset = sorted(range(count), key=self.offsets.__getitem__)
-            self._order, self._start = array("H", sorted(by_offset, key=self.dues.__getitem__)), 0
-        return self._order
-
-    def copy(self, *, grows: bool) -> Block:
-        """The same; what does not change any more is shared."""
-        other = Block(self.number)
-        other.dues, other.ends, other.keys = self.dues, self.ends, self.keys
-        if grows:
-            other.dues, other.ends, other.keys = self.dues[:], self.ends[:], self.keys[:]
-        other.offsets, other.live = self.offsets[:], self.live
-        return other
-
-    def parts(self) -> list[memoryview]:
-        """Its arrays."""
-        return [memoryview(each).cast("B") for each in (self.dues, self.offsets, self.ends, self.keys)]
-
-    @classmethod
-    def of(cls, number: int, count: int, keys_size: int, data: Reading) -> Block:
-        """From its arrays."""
-        block = cls(number)
-        for each in (block.dues, block.offsets, block.ends):
-            each.frombytes(data.take(count * each.itemsize))
-        block.keys += data.take(keys_size)
-        if block.ends and block.ends[-1] != keys_size:
-            raise ValueError(f"block {number}: keys of {block.ends[-1]} bytes, and {keys_size} are there")
-        block.live = count - block.offsets.count(_HOLE)
-        return block
-
-    def fit(self) -> None:
-        """Give back what the arrays have in reserve, about an eighth: nothing more comes here."""
-        self.dues, self.offsets, self.ends = self.dues[:], self.offsets[:], self.ends[:]
-        self.keys = bytearray(bytes(self.keys))
 
 
 class Saved(NamedTuple):
@@ -219,6 +80,7 @@ class FarIndex:
         self._blocks: dict[int, Block] = {}
         self._last = self._open_block(1)
         self._slots = Slots(self._key_of)
+        self._targets = FarTargets()
         self._count = 0
         self._first_due_ms: int | None = None
         self._first_is_known = True
@@ -230,7 +92,7 @@ class FarIndex:
         """The places of all, in no order; may be called while another thread works here."""
         for block in list(self._blocks.values()):
             for due_ms, offset in zip(block.dues, block.offsets, strict=False):
-                if offset != _HOLE:
+                if offset != HOLE:
                     yield due_ms << OFFSET_BITS | offset
 
     @property
@@ -248,6 +110,7 @@ class FarIndex:
         other._blocks = {number: each.copy(grows=each is self._last) for number, each in self._blocks.items()}
         other._last = other._blocks[self._last.number]
         other._slots = self._slots.copy(other._key_of)
+        other._targets = self._targets.copy()
         other._count, other._first_is_known = self._count, False
         return other
 
@@ -256,7 +119,8 @@ class FarIndex:
         blocks = [[each.number, len(each.dues), len(each.keys)] for each in self._blocks.values()]
         slots, head = self._slots.save()
         parts = [part for each in self._blocks.values() for part in each.parts()]
-        return Saved({"blocks": blocks, "last": self._last.number, **head}, self._slots.crowded, [*parts, slots])
+        own = {"blocks": blocks, "last": self._last.number, "targets": self._targets.save()}
+        return Saved({**own, **head}, self._slots.crowded, [*parts, slots])
 
     @classmethod
     def load(cls, saved: Saved) -> FarIndex:
@@ -271,6 +135,9 @@ class FarIndex:
         index._last = index._blocks[saved.head["last"]]
         index._slots.load(saved.head, saved.crowded, data.take(saved.head["slots"] * SLOT_BYTES))
         data.end()
+        index._targets = FarTargets.load(
+            saved.head["targets"], (block.targets_of_all() for block in index._blocks.values())
+        )
         index._count = sum(block.live for block in index._blocks.values())
         index._first_is_known = False
         return index
@@ -279,7 +146,7 @@ class FarIndex:
 
     def put(self, versions: Versions) -> None:
         """Bring versions in force; they replace what the keys have here."""
-        start, end = 0, len(versions.keys)
+        start, end, targets = 0, len(versions.keys), self._targets.come(versions.targets)
         while start < end:
             block = self._last
             count = len(block.dues)
@@ -290,7 +157,7 @@ class FarIndex:
             some = slice(start, start + BLOCK - count)
             start = some.stop
             keys, dues = versions.keys[some], versions.dues[some]
-            block.add(keys, dues, versions.offsets[some])
+            block.add(keys, dues, versions.offsets[some], targets[some])
             self._count += len(keys)
             first_ms = min(dues)
             if self._first_due_ms is None or first_ms < self._first_due_ms:
@@ -321,7 +188,7 @@ class FarIndex:
 
     def _key_of(self, number: int) -> bytes | None:
         block, index = self._blocks.get(number >> INDEX_BITS), number & _INDEX_MASK
-        return None if block is None or block.offsets[index] == _HOLE else block.key(index)
+        return None if block is None or block.offsets[index] == HOLE else block.key(index)
 
     def _open_block(self, number: int) -> Block:
         block = self._blocks[number] = Block(number)
@@ -333,7 +200,8 @@ class FarIndex:
             block, index = self._blocks[number >> INDEX_BITS], number & _INDEX_MASK
             if block.dues[index] == self._first_due_ms:
                 self._first_is_known = False
-            block.offsets[index] = _HOLE
+            block.offsets[index] = HOLE
+            self._targets.leave(block.targets[index])
             block.live -= 1
             if block.live < _FEW and block is not self._last:
                 sparse[block.number] = block
@@ -343,13 +211,22 @@ class FarIndex:
 
     def _dissolve(self, block: Block) -> None:
         """What is left of a block comes anew."""
-        left = [(block.key(index), block.dues[index], block.offsets[index]) for index in block.indices()]
+        left, indices = Versions.none(), block.indices()
+        for index in indices:
+            number = block.targets[index]
+            self._targets.leave(number)
+            name = self._targets.name(number)
+            left.add((block.key(index),), (block.dues[index],), (block.offsets[index],), (name,))
         del self._blocks[block.number]
-        self._count -= len(left)
-        for key, _, _ in left:
+        self._count -= len(indices)
+        for key in left.keys:
             self._slots.ended(key)
-        if left:
-            self.put(Versions.of(left))
+        if indices:
+            self.put(left)
+
+    def by_target(self) -> dict[str, int]:
+        """How many there are of each target, by its name."""
+        return self._targets.counts()
 
     # -- in order ------------------------------------------------------------------------------------
 

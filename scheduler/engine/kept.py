@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from scheduler import wire
-from scheduler.engine.far import OFFSET_BITS, OFFSET_MASK, FarIndex, Saved, Versions
+from scheduler.engine.blocks import OFFSET_BITS, OFFSET_MASK
+from scheduler.engine.far import FarIndex, Saved, Versions
+from scheduler.engine.far_targets import UNKNOWN
 from scheduler.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -46,17 +48,19 @@ def to_bytes(kept: Kept, about: dict[str, Any]) -> Iterator[bytes | memoryview]:
     Raises:
         KeptError: a version would not be the same when it is read.
     """
-    plain: list[tuple[bytes, int, int]] = []
+    plain = Versions.none()
     records: list[list[Any]] = []
     for key, place in kept.near.items():
         body = kept.bodies.get(place & OFFSET_MASK)
         if body is None or is_plain(body):
-            plain.append((key, place >> OFFSET_BITS if body is None else body.due_ms, place & OFFSET_MASK))
+            due_ms = place >> OFFSET_BITS if body is None else body.due_ms
+            target = UNKNOWN if body is None else body.target_topic.encode()
+            plain.add((key,), (due_ms,), (place & OFFSET_MASK,), (target,))
         else:
             records.append(_record(body))
     far = kept.far.copy()
-    if plain:
-        far.put(Versions.of(plain))
+    if plain.keys:
+        far.put(plain)
     saved = far.save()
     head = {
         **about,

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from sortedcontainers import SortedList
 
-from scheduler.engine.far import OFFSET_BITS, OFFSET_MASK, Far, FarIndex, pack, unpack
+from scheduler.engine.blocks import OFFSET_BITS, OFFSET_MASK
+from scheduler.engine.far import Far, FarIndex, pack, unpack
 from scheduler.instants import LATEST_MS
 
 if TYPE_CHECKING:
@@ -208,6 +209,10 @@ class Pending:
         bodies = self._bodies
         near = [unpack(packed) for packed in list(self._near.values()) if packed & OFFSET_MASK not in bodies]
         return [*near, *map(unpack, self._far)]
+
+    def far_by_target(self) -> dict[str, int]:
+        """How many far ones each target has, by its name; without those that come near just now."""
+        return self._far.by_target()
 
     def key_at(self, offset: int) -> bytes | None:
         """Whose version in force stands there; a walk over all."""

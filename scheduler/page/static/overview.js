@@ -81,7 +81,7 @@ function targets(pending) {
       ["Pending", (each) => count(each.pending), "number"],
       ["", meter, "meter"],
     ], rows) : empty("Nothing is pending."),
-    pending.later ? h("p", { class: "faint" }, `and ${plural(pending.later, "one-shot")} due in more than two minutes, not told apart by target`) : null,
+    pending.later ? h("p", { class: "faint" }, `${plural(pending.later, "one-shot")} of them due in more than two minutes`) : null,
     pending.targets.length > rows.length ? h("p", { class: "faint" }, `and ${plural(pending.targets.length - rows.length, "more target")}`) : null);
 }
 

@@ -10,7 +10,7 @@ from scheduler import wire
 from scheduler.engine.changes import Change, Verb
 from scheduler.engine.far import Far, Versions
 from scheduler.engine.partition import PartitionEngine
-from scheduler.plain import plain_due_ms, plain_dues_ms
+from scheduler.plain import all_plain, plain_due_ms, target_of
 from scheduler.schedule import Outcome, Reason, Schedule
 
 TARGET = ("scheduler-target-topic", b"orders")
@@ -90,22 +90,28 @@ def test_what_is_taken_for_plain_is_what_a_full_look_finds(given: list[tuple[str
     if due_ms is not None:
         assert isinstance(stated, Schedule)
         assert stated.due_ms == due_ms
+        assert stated.target_topic.encode() == target_of(given)
         assert (stated.rule, stated.replaces, stated.paused, stated.continues) == (None, None, False, False)
 
 
 @given(st.lists(headers, min_size=1, max_size=4), st.integers(0, 3))
 def test_many_are_plain_where_each_of_them_is(records: list[list[tuple[str, bytes | None]]], copies: int) -> None:
     given = [*records, *records[:1] * copies]
-    dues = plain_dues_ms(given)
+    stated = all_plain(given)
 
-    assert dues is None or dues == [plain_due_ms(each) for each in given]
+    if stated is not None:
+        assert stated.dues_ms == [plain_due_ms(each) for each in given]
+        assert stated.targets == [target_of(each) for each in given]
 
 
 @pytest.mark.parametrize("epochs", [(b"1893456000.250", b"1893456000.001"), (b"1893456000", b"2000000000.500")])
 def test_many_of_the_usual_form_are_plain(epochs: tuple[bytes, bytes]) -> None:
     records = [[("scheduler-epoch", epoch), TARGET, ("trace", epoch)] for epoch in epochs]
 
-    assert plain_dues_ms(records) == [plain_due_ms(each) for each in records] != [None, None]
+    stated = all_plain(records)
+    assert stated is not None
+    assert stated.dues_ms == [plain_due_ms(each) for each in records]
+    assert stated.targets == [TARGET[1]] * 2
 
 
 @pytest.mark.parametrize(
@@ -128,7 +134,7 @@ def test_many_of_the_usual_form_are_plain(epochs: tuple[bytes, bytes]) -> None:
 def test_many_are_not_plain_where_one_is_due_in_another_form(other: bytes | None) -> None:
     records = [[("scheduler-epoch", epoch), TARGET] for epoch in (b"1893456000.250", other, b"1893456000.250")]
 
-    assert plain_dues_ms(records) is None
+    assert all_plain(records) is None
 
 
 def test_the_usual_form_is_plain() -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from scheduler.engine import far, slots
+from scheduler.engine import far, far_targets, slots
 from scheduler.engine.far import Far, FarIndex, Versions, pack, unpack
 from scheduler.instants import LATEST_MS
 
 KEYS = st.sampled_from([b"", b"a", b"b", b"c" * 300, *(b"key-%d" % number for number in range(12))])
 TIMES = st.integers(0, 9)
+TARGETS = st.sampled_from(["orders", "emails", "calls"])
 
 
 class AgainstADictionary(RuleBasedStateMachine):
@@ -27,6 +30,7 @@ class AgainstADictionary(RuleBasedStateMachine):
         self.patch.setattr(slots, "_STEPS_MASK", 3)
         self.found = FarIndex()
         self.there: dict[bytes, int] = {}
+        self.targets: dict[bytes, str] = {}
         self.offset = 0
 
     def teardown(self) -> None:
@@ -36,12 +40,20 @@ class AgainstADictionary(RuleBasedStateMachine):
     def collide(self, kinds: int) -> None:
         self.patch.setattr(slots, "crc32", lambda key: (hash(key) % kinds << 6) & 0xFFFF_FFFF)
 
-    @rule(versions=st.lists(st.tuples(KEYS, TIMES), min_size=1, max_size=12))
-    def put(self, versions: list[tuple[bytes, int]]) -> None:
+    @rule(versions=st.lists(st.tuples(KEYS, TIMES, TARGETS), min_size=1, max_size=12))
+    def put(self, versions: list[tuple[bytes, int, str]]) -> None:
         first = self.offset
         self.offset += len(versions)
-        self.found.put(Versions.of([(key, due_ms, first + number) for number, (key, due_ms) in enumerate(versions)]))
-        self.there.update({key: pack(due_ms, first + number) for number, (key, due_ms) in enumerate(versions)})
+        given = Versions.none()
+        for number, (key, due_ms, target) in enumerate(versions, first):
+            given.add((key,), (due_ms,), (number,), (target.encode(),))
+            self.there[key], self.targets[key] = pack(due_ms, number), target
+        self.found.put(given)
+
+    @rule()
+    def go_on_from_what_is_kept(self) -> None:
+        saved = self.found.copy().save()
+        self.found = FarIndex.load(saved._replace(parts=[memoryview(b"".join(saved.parts))]))
 
     @rule(key=KEYS)
     def remove(self, key: bytes) -> None:
@@ -69,6 +81,7 @@ class AgainstADictionary(RuleBasedStateMachine):
     def the_same_are_there(self) -> None:
         assert len(self.found) == len(self.there)
         assert sorted(self.found) == sorted(self.there.values())
+        assert self.found.by_target() == Counter(self.targets[key] for key in self.there)
         for key in [b"", b"a", b"c" * 300, b"key-0", b"key-11"]:
             assert self.found.get(key) == self.there.get(key)
         first = min(self.there.values(), default=None)
@@ -118,3 +131,23 @@ def test_what_is_gone_takes_no_memory_before_long() -> None:
     assert len(found) == count // 10
     assert found.size - found._slots.size < (full - found._slots.size) / 3
     assert found.page(-1, count) == [pack(number, number) for number in range(0, count, 10)]
+
+
+def test_targets_beyond_those_that_can_be_told_apart_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(far_targets, "MOST", 3)
+    found = FarIndex()
+    for number, target in enumerate([b"orders", b"emails", b"calls", b"letters", b"orders"]):
+        found.put(Versions.of([(b"%d" % number, 1, number)], target))
+
+    assert found.by_target() == {"orders": 2, "emails": 1, "": 2}
+
+
+@pytest.mark.parametrize("names", [[], ["orders"], ["", "orders", "orders"], [""]])
+def test_names_of_targets_that_do_not_fit_are_not_loaded(names: list[str]) -> None:
+    found = FarIndex()
+    found.put(Versions.of([(b"k", 1, 0)], b"orders"))
+    saved = found.save()
+    saved.head["targets"] = names
+
+    with pytest.raises(ValueError, match="target"):
+        FarIndex.load(saved._replace(parts=[memoryview(b"".join(saved.parts))]))

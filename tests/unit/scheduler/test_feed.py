@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -68,7 +69,8 @@ def heard(engine: PartitionEngine) -> object:
     }
     offsets = {each.offset for each in (*engine.pending, *engine.pending.far())}
     dues = {each.due_ms for each in (*engine.pending, *engine.pending.far())}
-    return engine.accepted, engine.paused, engine._cancelled, open_facts, offsets, dues, engine._end
+    targets = Counter(engine.pending.far_by_target()) + Counter(each.target_topic for each in engine.pending)
+    return engine.accepted, engine.paused, engine._cancelled, open_facts, offsets, dues, targets, engine._end
 
 
 @settings(max_examples=300, deadline=None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,6 +61,13 @@ KINDS = st.sampled_from(
         {"target_key": "k", "misfire_grace": "5s"},
     ]
 )
+
+
+def by_target(engine: PartitionEngine) -> Counter[str]:
+    """How many are in force of each target."""
+    return Counter(engine.pending.far_by_target()) + Counter(each.target_topic for each in engine.pending)
+
+
 RECORDS = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 3), KINDS), max_size=25)
 
 
@@ -68,7 +77,7 @@ def test_what_is_in_force_is_the_same_afterwards(records: list[tuple[int, int, d
     for offset, (key, hours, more) in enumerate(records):
         due_ms = NOW_MS + hours * HOUR_MS + offset
         if due_ms > engine.horizon_ms and not more:
-            engine.far(Versions.of([(b"%d" % key, due_ms, offset)]))
+            engine.far(Versions.of([(b"%d" % key, due_ms, offset)], b"target-%d" % (key % 2)))
         else:
             given = headers(due_ms, **more)
             engine.record(b"%d" % key, b"\x00payload", given, timestamp_ms=NOW_MS, offset=offset)
@@ -79,6 +88,7 @@ def test_what_is_in_force_is_the_same_afterwards(records: list[tuple[int, int, d
     assert [each[1:] for each in in_force(other)] == [each[1:] for each in in_force(engine)]  # type: ignore[index]
     standing = {each.key: each for each in engine.pending if each.rule is not None or each.paused}
     assert {each.key: each for each in other.pending if each.rule is not None or each.paused} == standing
+    assert by_target(other) == by_target(engine)
     for engines in (engine, other):
         engines.record(b"0", None, [], timestamp_ms=NOW_MS, offset=len(records))
     assert (b"0" in other.pending, len(other.pending)) == (b"0" in engine.pending, len(engine.pending))
