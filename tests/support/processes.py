@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,7 +20,7 @@ from scheduler.clock import Deadline
 from scheduler.runtime.settings import METRICS_ALIAS, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from types import TracebackType
 
     from scheduler.clock import Clock
@@ -29,6 +30,8 @@ TICK_SECONDS = 0.05
 LOG_LINES_SHOWN = 20
 RUN = ("scheduler", "run")
 FAILING = ("tests.support.failing_replica",)
+FIRING = ("restored", "revoked", "lost", "fenced", "handed over")
+"""Events that say who fires where."""
 
 Event = dict[str, Any]
 """One line of a replica's log: `event`, `time`, `level`, `logger`, and the event's own fields."""
@@ -132,20 +135,36 @@ class Replica:
 
     def partitions(self) -> set[str]:
         """The partitions in which it fires, by its own account: `<topic>/<number>`."""
-        fires: set[str] = set()
-        for event in self.events("restored", "fenced", "revoked", "lost"):
-            if event["event"] == "restored":
-                fires.add(f"{event['topic']}/{event['partition']}")
-            elif event["event"] == "fenced":
-                fires.discard(f"{event['topic']}/{event['partition']}")
-            else:
-                fires.difference_update(event["partitions"].split(","))
-        return fires
+        return firing(self.events(*FIRING))
 
     def last_words(self) -> str:
         """The end of its log, for a failure's message."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         return "its log ends:\n" + "\n".join(lines[-LOG_LINES_SHOWN:])
+
+
+def firing(events: Iterable[Event]) -> set[str]:
+    """The partitions in which a replica fires that has logged this, `<topic>/<number>`.
+
+    One that was given away may come back before its former owner in the same process is fenced: by the new one.
+    """
+    fires: set[str] = set()
+    leaving: Counter[str] = Counter()
+    for event in events:
+        name = event["event"]
+        if name in {"revoked", "lost"}:
+            gone = fires.intersection(event["partitions"].split(","))
+            fires -= gone
+            leaving.update(gone)
+            continue
+        partition = f"{event['topic']}/{event['partition']}"
+        if name == "restored":
+            fires.add(partition)
+        elif leaving[partition]:
+            leaving[partition] -= 1
+        else:
+            fires.discard(partition)
+    return fires
 
 
 class Replicas:
