@@ -58,9 +58,15 @@ CLIENT_ERRORS = (KafkaException, SystemError)
 where a delivery report is served with it, that report's callback ends in a SystemError of which it is the cause."""
 
 
+LOST = KafkaError(KafkaError._FAIL, "the client has lost its error")  # noqa: SLF001 - librdkafka's public code
+"""Of such a SystemError without a cause: the client failed, and nobody knows why, or what has become of the call."""
+
+
 def fault_of(error: BaseException) -> KafkaError:
-    """What the client says in one of `CLIENT_ERRORS`; any other SystemError is raised again."""
+    """What the client says in one of `CLIENT_ERRORS`; a SystemError that something else has caused is raised again."""
     told = error if isinstance(error, KafkaException) else error.__cause__
+    if told is None:
+        return LOST
     if not isinstance(told, KafkaException):
         raise error
     fault: KafkaError = told.args[0]

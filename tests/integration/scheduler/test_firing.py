@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from confluent_kafka import Producer
+
+from scheduler.broker import publisher
 from scheduler.clock import rfc3339
 from tests.support.records import Put
 from tests.support.schedules import JAVA, clock, epoch, wait_until_pending
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import pytest
 
     from tests.support.broker import Topics
     from tests.support.schedules import Installation
@@ -226,3 +231,32 @@ def test_a_tombstone_for_the_target_and_an_empty_payload_are_not_the_same_and_ne
     assert {key: record["scheduler-outcome"] for key, record in history.items()} == dict.fromkeys(keys, b"fired")
     assert (history[b"null"].value, history[b"null"]["scheduler-target-tombstone"]) == (b"why", b"true")
     assert (successor.key, successor.value, successor.delivers_null) == (b"recurring", b"", True)
+
+
+def test_a_client_that_loses_its_error_leaves_doubt_and_nothing_else(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The client was seen to fail so while another owner took over: the records were sent, and no error was set."""
+    lost = []
+
+    class Losing(Producer):
+        def flush(self, *arguments: float) -> int:
+            left = super().flush(*arguments)
+            if len(lost) < 2:
+                lost.append(left)
+                raise SystemError(
+                    "<method 'flush' of 'cimpl.Producer' objects> returned NULL without setting an exception"
+                )
+            return int(left)
+
+    monkeypatch.setattr(publisher, "Producer", Losing)
+    keys = [b"%d" % number for number in range(5)]
+    with installation.replica():
+        installation.write(*(installation.schedule(key, due_ms=clock.now_ms()) for key in keys))
+        installation.fired(*keys)
+        installation.wait_for(installation.history, len(keys))
+
+    assert len(lost) == 2
+    assert len(installation.read(installation.target)) == len(keys)
+    assert "transaction failed" in caplog.messages
+    assert "partition failed" not in caplog.messages
