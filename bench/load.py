@@ -99,19 +99,19 @@ class Bare:
         self._fired = wire.fired_headers(example, said)
         self._told = wire.history_headers(example, said, Outcome.FIRED, lateness_ms=3)
         self._ended = wire.tombstone_headers(123_456, Outcome.FIRED)
-        self.producer = Producer(transactional_conf(settings, "bench-raw", transactional_id))
-        self.producer.init_transactions(30)
+        self._producer = Producer(transactional_conf(settings, "bench-raw", transactional_id))
+        self._producer.init_transactions(30)
 
     def write(self, schedules: Iterable[tuple[bytes, int, int]]) -> None:
         """One transaction: key, due time and schedules partition of each."""
-        produce, fired, told, ended = self.producer.produce, self._fired, self._told, self._ended
-        self.producer.begin_transaction()
+        produce, fired, told, ended = self._producer.produce, self._fired, self._told, self._ended
+        self._producer.begin_transaction()
         for key, due_ms, partition in schedules:
             due = (DUE, b"%d" % due_ms)
             produce(self._target, PAYLOAD, key, headers=[*fired, due])
             produce(self._history, PAYLOAD, key, headers=[*told, due])
             produce(self._topic, None, key, partition, headers=ended)
-        self.producer.commit_transaction(30)
+        self._producer.commit_transaction(30)
 
 
 def raw(settings: Settings, topic: str, target: str, history: str, count: int, partitions: int) -> None:

@@ -9,10 +9,12 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from bench.load import DUE
 from scheduler.broker.cluster import Cluster
+from scheduler.runtime.polling import poll_batch
 
 if TYPE_CHECKING:
     from scheduler.runtime.settings import Settings
 
+BATCH = 10_000
 SILENCE_SECONDS = 60.0
 KNOWN_SECONDS = 30.0
 
@@ -104,10 +106,9 @@ class Reader:
             raise SystemExit("more has fired than was scheduled")
 
     def _some(self, seconds: float = SILENCE_SECONDS) -> list[Message]:
-        first = self._consumer.poll(seconds)
-        if first is None:
+        messages = poll_batch(self._consumer, seconds, BATCH)
+        if not messages:
             raise SystemExit(f"nothing came for {seconds:g} s")
-        messages = [first, *self._consumer.consume(10_000, 0)]
         for message in messages:
             if message.error():
                 raise KafkaException(message.error())

@@ -17,9 +17,11 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from bench.figures import Figure
 from bench.installation import OURS
+from bench.reader import BATCH
 from bench.scenarios import WRITTEN_PER_SECOND, Bench, Lateness, lateness
 from bench.usage import cpu_seconds
 from scheduler.broker.cluster import Cluster
+from scheduler.runtime.polling import poll_batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,8 +59,7 @@ def consume_rate(installation: Installation) -> float:
     left, count, start = set(ends), 0, time.time()
     consumer.assign([TopicPartition(installation.topic, p, 0) for p in ends])
     while left:
-        first = consumer.poll(0.1)
-        for message in () if first is None else (first, *consumer.consume(10_000, 0)):
+        for message in poll_batch(consumer, 0.1, BATCH):
             error = message.error()
             if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's public code
                 raise KafkaException(error)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 AHEAD_MS = 120_000
 """The bodies of what is due within this time are in memory; of what is due later, if it is a plain one-shot, key,
-due time and offset are."""
+due time, offset and target are."""
 LOOK_SECONDS = 15.0
 """How often it is looked ahead."""
 AT_ONCE = 20_000

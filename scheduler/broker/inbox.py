@@ -48,14 +48,10 @@ class Given:
 
     def with_more(self, more: Given) -> Given:
         """The two as one, looked at both."""
-        facts, others = self.facts or [], iter(more.facts or ())
-        if facts and isinstance(last := facts[-1], Versions):
-            for fact in others:
-                if isinstance(fact, Versions):
-                    last.add(*fact)
-                else:
-                    facts.append(fact)
-                break
+        facts, others = self.facts or [], more.facts or []
+        if facts and others and isinstance(last := facts[-1], Versions) and isinstance(first := others[0], Versions):
+            last.add(*first)
+            others = others[1:]
         facts.extend(others)
         messages = (self.messages[0], more.messages[-1])
         return Given(messages, facts, self.count + more.count, self.held_bytes + more.held_bytes)

@@ -11,7 +11,7 @@ from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from scheduler.engine.blocks import BLOCK, HOLE, INDEX_BITS, OFFSET_BITS, OFFSET_MASK, Block, Reading
-from scheduler.engine.far_targets import UNKNOWN, FarTargets
+from scheduler.engine.far_targets import FarTargets
 from scheduler.engine.slots import SLOT_BYTES, Slots
 
 if TYPE_CHECKING:
@@ -40,12 +40,6 @@ class Versions(NamedTuple):
     def none(cls) -> Versions:
         """To be added to."""
         return cls([], [], [], [])
-
-    @classmethod
-    def of(cls, versions: Iterable[tuple[bytes, int, int]], target: bytes = UNKNOWN) -> Versions:
-        """Of each its key, due time and offset."""
-        keys, dues, offsets = zip(*versions, strict=True)
-        return cls(list(keys), list(dues), list(offsets), [target] * len(keys))
 
     def add(self, keys: Iterable[bytes], dues: Iterable[int], offsets: Iterable[int], targets: Iterable[bytes]) -> None:
         """As many more of each."""
@@ -211,12 +205,16 @@ class FarIndex:
 
     def _dissolve(self, block: Block) -> None:
         """What is left of a block comes anew."""
-        left, indices = Versions.none(), block.indices()
-        for index in indices:
-            number = block.targets[index]
+        indices = block.indices()
+        targets = [block.targets[index] for index in indices]
+        for number in targets:
             self._targets.leave(number)
-            name = self._targets.name(number)
-            left.add((block.key(index),), (block.dues[index],), (block.offsets[index],), (name,))
+        left = Versions(
+            list(map(block.key, indices)),
+            [block.dues[index] for index in indices],
+            [block.offsets[index] for index in indices],
+            list(map(self._targets.name, targets)),
+        )
         del self._blocks[block.number]
         self._count -= len(indices)
         for key in left.keys:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from scheduler.broker.snapshots import SHARE
 from scheduler.engine.changes import Change, NotPendingError
-from scheduler.engine.far import Far, Versions
+from scheduler.engine.far import Far
 from scheduler.engine.kept import from_bytes, to_bytes
 from scheduler.engine.life import State as Life
 from scheduler.engine.occurrence import oldest
@@ -19,6 +19,7 @@ from scheduler.engine.settlement import Place, Settlement, records, refused, und
 from scheduler.plain import plain_due_ms
 from scheduler.schedule import PAUSE_KEY, Outcome, Reason, Schedule
 from scheduler.wire import decode
+from tests.support.far import versions
 from tests.support.simulation.broker import (
     COMPACTION_LAG_MS,
     Coordinator,
@@ -185,7 +186,7 @@ class Replica:
         if entry.value is not None and entry.key and entry.key != PAUSE_KEY:
             due_ms = plain_due_ms(entry.headers)
             if due_ms is not None and due_ms > self.engine.horizon_ms:
-                self.engine.far(Versions.of([(entry.key, due_ms, entry.offset)]))
+                self.engine.far(versions([(entry.key, due_ms, entry.offset)]))
                 return
         self.engine.record(entry.key, entry.value, entry.headers, timestamp_ms=entry.timestamp_ms, offset=entry.offset)
 

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from scheduler import wire
 from scheduler.engine.changes import Change, Verb
-from scheduler.engine.far import Far, Versions
+from scheduler.engine.far import Far
 from scheduler.engine.partition import PartitionEngine
 from scheduler.plain import all_plain, plain_due_ms, target_of
 from scheduler.schedule import Outcome, Reason, Schedule
+from tests.support.far import versions
 
 TARGET = ("scheduler-target-topic", b"orders")
 NOW_MS = 1_700_000_000_000
@@ -148,7 +149,7 @@ def test_the_usual_form_is_plain() -> None:
 
 def test_bodies_are_wanted_once_in_order_of_the_due_time_and_as_many_as_asked_for(engine: PartitionEngine) -> None:
     for offset, due_ms in enumerate([LATER_MS + 3, LATER_MS + 1, LATER_MS + 2, LATER_MS + 90_000]):
-        engine.far(Versions.of([(b"%d" % offset, due_ms, offset)]))
+        engine.far(versions([(b"%d" % offset, due_ms, offset)]))
 
     assert engine.look_ahead(LATER_MS + 10, 2) == [1, 2]
     assert engine.look_ahead(LATER_MS + 10, 2) == [0]
@@ -156,7 +157,7 @@ def test_bodies_are_wanted_once_in_order_of_the_due_time_and_as_many_as_asked_fo
 
 
 def test_of_one_instant_as_many_are_wanted_as_asked_for_until_all_are(engine: PartitionEngine) -> None:
-    engine.far(Versions.of([(b"%d" % offset, LATER_MS, offset) for offset in range(5)]))
+    engine.far(versions([(b"%d" % offset, LATER_MS, offset) for offset in range(5)]))
 
     wanted = [engine.look_ahead(LATER_MS + 10, 2) for _ in range(4)]
 
@@ -164,7 +165,7 @@ def test_of_one_instant_as_many_are_wanted_as_asked_for_until_all_are(engine: Pa
 
 
 def test_what_is_due_without_its_body_waits_for_it_and_holds_up_nothing_else(engine: PartitionEngine) -> None:
-    engine.far(Versions.of([(b"far", LATER_MS, 0)]))
+    engine.far(versions([(b"far", LATER_MS, 0)]))
     engine.hear(record(b"near", LATER_MS + 1, 1))
 
     (settlement,) = engine.take(LATER_MS + 5, 10)
@@ -179,7 +180,7 @@ def test_what_is_due_without_its_body_waits_for_it_and_holds_up_nothing_else(eng
 
 
 def test_a_body_that_comes_too_late_changes_nothing(engine: PartitionEngine) -> None:
-    engine.far(Versions.of([(b"k", LATER_MS, 0)]))
+    engine.far(versions([(b"k", LATER_MS, 0)]))
     assert engine.take(LATER_MS, 10) == []
     engine.hear(record(b"k", LATER_MS + 1, 1, b"newer"))
 
@@ -190,7 +191,7 @@ def test_a_body_that_comes_too_late_changes_nothing(engine: PartitionEngine) -> 
 
 
 def test_a_cancel_of_a_far_version_is_told_when_its_body_has_come(engine: PartitionEngine) -> None:
-    engine.far(Versions.of([(b"k", LATER_MS, 0)]))
+    engine.far(versions([(b"k", LATER_MS, 0)]))
     engine.record(b"k", None, [], timestamp_ms=NOW_MS, offset=1)
 
     assert engine.take(NOW_MS, 10) == []
@@ -204,7 +205,7 @@ def test_a_cancel_of_a_far_version_is_told_when_its_body_has_come(engine: Partit
 
 
 def test_a_hidden_far_version_is_written_again_when_its_body_has_come(engine: PartitionEngine) -> None:
-    engine.far(Versions.of([(b"k", LATER_MS, 5)]))
+    engine.far(versions([(b"k", LATER_MS, 5)]))
     engine.record(b"k", None, [("scheduler-replaces", b"3")], timestamp_ms=NOW_MS, offset=6)
 
     assert engine.take(NOW_MS, 10) == []
@@ -218,7 +219,7 @@ def test_a_hidden_far_version_is_written_again_when_its_body_has_come(engine: Pa
 
 
 def test_a_change_on_request_waits_for_the_body(engine: PartitionEngine) -> None:
-    engine.far(Versions.of([(b"k", LATER_MS, 0)]))
+    engine.far(versions([(b"k", LATER_MS, 0)]))
 
     assert engine.change(b"k", Change(Verb.FIRE), NOW_MS) is None
     assert engine.change(b"k", Change(Verb.FIRE), NOW_MS) is None
@@ -234,7 +235,7 @@ def test_a_change_on_request_waits_for_the_body(engine: PartitionEngine) -> None
 
 @pytest.mark.parametrize("cancelled", [False, True], ids=["in-force", "cancelled"])
 def test_a_version_whose_record_is_gone_is_told_of(engine: PartitionEngine, cancelled: bool) -> None:
-    engine.far(Versions.of([(b"k", LATER_MS, 0)]))
+    engine.far(versions([(b"k", LATER_MS, 0)]))
     if cancelled:
         engine.record(b"k", None, [], timestamp_ms=NOW_MS, offset=1)
         engine.take(NOW_MS, 10)
@@ -249,7 +250,7 @@ def test_a_version_whose_record_is_gone_is_told_of(engine: PartitionEngine, canc
 
 
 def test_a_page_shows_far_and_near_in_order(engine: PartitionEngine) -> None:
-    engine.far(Versions.of([(b"second", LATER_MS, 0)]))
+    engine.far(versions([(b"second", LATER_MS, 0)]))
     engine.hear(record(b"first", SOON_MS, 1))
 
     first, second = engine.page(-1, 10)
@@ -260,7 +261,7 @@ def test_a_page_shows_far_and_near_in_order(engine: PartitionEngine) -> None:
 
 def test_a_new_version_does_not_fire_before_the_cancel_of_a_far_one_is_told(engine: PartitionEngine) -> None:
     """Its tombstone would say that the cancel is told."""
-    engine.far(Versions.of([(b"k", LATER_MS, 0)]))
+    engine.far(versions([(b"k", LATER_MS, 0)]))
     engine.record(b"k", None, [], timestamp_ms=NOW_MS, offset=1)
     engine.hear(record(b"k", NOW_MS, 2, b"anew"))
 

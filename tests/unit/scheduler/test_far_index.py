@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from scheduler.engine import far, far_targets, slots
 from scheduler.engine.far import Far, FarIndex, Versions, pack, unpack
 from scheduler.instants import LATEST_MS
+from tests.support.far import versions
 
 KEYS = st.sampled_from([b"", b"a", b"b", b"c" * 300, *(b"key-%d" % number for number in range(12))])
 TIMES = st.integers(0, 9)
@@ -97,7 +98,7 @@ TestAgainstADictionary.settings = settings(max_examples=200, stateful_step_count
 
 def test_the_largest_due_time_and_offset_fit() -> None:
     found = FarIndex()
-    found.put(Versions.of([(b"k", LATEST_MS, 2**48 - 1)]))
+    found.put(versions([(b"k", LATEST_MS, 2**48 - 1)]))
 
     assert found.take(LATEST_MS, 1) == [(b"k", pack(LATEST_MS, 2**48 - 1))]
     assert unpack(pack(LATEST_MS, 2**48 - 1)) == Far(LATEST_MS, 2**48 - 1)
@@ -106,7 +107,7 @@ def test_the_largest_due_time_and_offset_fit() -> None:
 def test_nobody_can_make_a_key_be_taken_for_another() -> None:
     """These two have one CRC-32, as anybody can make who wants to."""
     found = FarIndex()
-    found.put(Versions.of([(b"plumless", 1, 0), (b"buckeroo", 2, 1)]))
+    found.put(versions([(b"plumless", 1, 0), (b"buckeroo", 2, 1)]))
     found.remove(b"plumless")
 
     assert (found.get(b"plumless"), found.get(b"buckeroo")) == (None, pack(2, 1))
@@ -114,7 +115,7 @@ def test_nobody_can_make_a_key_be_taken_for_another() -> None:
 
 def test_a_version_takes_some_fifty_bytes_and_those_of_its_key() -> None:
     found, count = FarIndex(), 50_000
-    found.put(Versions.of([(b"%032d" % number, number * 7919 % 3_600_000, number) for number in range(count)]))
+    found.put(versions([(b"%032d" % number, number * 7919 % 3_600_000, number) for number in range(count)]))
     found.page(-1, 1)
 
     assert found.size / count < 32 + 60
@@ -122,7 +123,7 @@ def test_a_version_takes_some_fifty_bytes_and_those_of_its_key() -> None:
 
 def test_what_is_gone_takes_no_memory_before_long() -> None:
     found, count = FarIndex(), 50_000
-    found.put(Versions.of([(b"%032d" % number, number, number) for number in range(count)]))
+    found.put(versions([(b"%032d" % number, number, number) for number in range(count)]))
     full = found.size
     for number in range(count):
         if number % 10:
@@ -137,7 +138,7 @@ def test_targets_beyond_those_that_can_be_told_apart_are_counted_together(monkey
     monkeypatch.setattr(far_targets, "MOST", 3)
     found = FarIndex()
     for number, target in enumerate([b"orders", b"emails", b"calls", b"letters", b"orders"]):
-        found.put(Versions.of([(b"%d" % number, 1, number)], target))
+        found.put(versions([(b"%d" % number, 1, number)], target))
 
     assert found.by_target() == {"orders": 2, "emails": 1, "": 2}
 
@@ -145,7 +146,7 @@ def test_targets_beyond_those_that_can_be_told_apart_are_counted_together(monkey
 @pytest.mark.parametrize("names", [[], ["orders"], ["", "orders", "orders"], [""]])
 def test_names_of_targets_that_do_not_fit_are_not_loaded(names: list[str]) -> None:
     found = FarIndex()
-    found.put(Versions.of([(b"k", 1, 0)], b"orders"))
+    found.put(versions([(b"k", 1, 0)], b"orders"))
     saved = found.save()
     saved.head["targets"] = names
 

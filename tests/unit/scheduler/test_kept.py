@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from scheduler.broker.cluster import Extent, Identity
 from scheduler.broker.snapshots import About, SnapshotError
-from scheduler.engine.far import Versions
 from scheduler.engine.kept import KeptError, from_bytes, read_about, to_bytes
 from scheduler.engine.life import State
 from scheduler.engine.partition import PartitionEngine
 from scheduler.schedule import PAUSE_KEY, Header, Schedule
+from tests.support.far import versions
 
 NOW_MS = 1_700_000_000_000
 HOUR_MS = 3_600_000
@@ -77,7 +77,7 @@ def test_what_is_in_force_is_the_same_afterwards(records: list[tuple[int, int, d
     for offset, (key, hours, more) in enumerate(records):
         due_ms = NOW_MS + hours * HOUR_MS + offset
         if due_ms > engine.horizon_ms and not more:
-            engine.far(Versions.of([(b"%d" % key, due_ms, offset)], b"target-%d" % (key % 2)))
+            engine.far(versions([(b"%d" % key, due_ms, offset)], b"target-%d" % (key % 2)))
         else:
             given = headers(due_ms, **more)
             engine.record(b"%d" % key, b"\x00payload", given, timestamp_ms=NOW_MS, offset=offset)
@@ -151,12 +151,12 @@ def test_a_tombstone_that_is_not_read_back_comes_to_the_same(between: str) -> No
 
 def test_what_is_kept_does_not_change_with_what_it_was_kept_of() -> None:
     engine = running()
-    engine.far(Versions.of([(b"%d" % number, NOW_MS + HOUR_MS + number, number) for number in range(5_000)]))
+    engine.far(versions([(b"%d" % number, NOW_MS + HOUR_MS + number, number) for number in range(5_000)]))
     kept = engine.kept(5_000)
     assert kept is not None
     for number in range(4_000):
         engine.record(b"%d" % number, None, [], timestamp_ms=NOW_MS, offset=5_000 + number)
-    engine.far(Versions.of([(b"4999", NOW_MS + 2 * HOUR_MS, 9_000), (b"new", NOW_MS + HOUR_MS, 9_001)]))
+    engine.far(versions([(b"4999", NOW_MS + 2 * HOUR_MS, 9_000), (b"new", NOW_MS + HOUR_MS, 9_001)]))
 
     data = memoryview(b"".join(to_bytes(kept, {})))
     assert sorted(from_bytes(data).far) == [(NOW_MS + HOUR_MS + number) << 48 | number for number in range(5_000)]
@@ -165,7 +165,7 @@ def test_what_is_kept_does_not_change_with_what_it_was_kept_of() -> None:
 @pytest.mark.parametrize("cut", [3, 40, -1])
 def test_what_is_cut_off_cannot_be_read(cut: int) -> None:
     engine = running()
-    engine.far(Versions.of([(b"k", NOW_MS + HOUR_MS, 0)]))
+    engine.far(versions([(b"k", NOW_MS + HOUR_MS, 0)]))
     kept = engine.kept(1)
     assert kept is not None
     data = memoryview(b"".join(to_bytes(kept, {})))
