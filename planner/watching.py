@@ -38,6 +38,8 @@ SETTLE_SECONDS = 0.5
 """A file is read once it has stayed the same for so long: a writer may be half-way."""
 STOP_SECONDS = 5.0
 """How long a sync may go on after SIGTERM; it is a transaction, so that cutting it short does no harm."""
+SIGNAL_SECONDS = 0.2
+"""No wait is longer: one that begins in the instant in which a signal comes is not cut short by it."""
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 1.0, 30.0
 HORIZON_PART = 4
 """With a horizon, occurrences are planned again so many times within it."""
@@ -133,10 +135,14 @@ class Watch:
             self._await_sync()
 
     def _next(self, seconds: float) -> Event | None:
-        try:
-            return self._events.get(timeout=seconds)
-        except Empty:
-            return None
+        end = self._clock.monotonic() + seconds
+        while True:
+            left = end - self._clock.monotonic()
+            try:
+                return self._events.get(timeout=min(SIGNAL_SECONDS, max(0.0, left)))
+            except Empty:
+                if left <= SIGNAL_SECONDS:
+                    return None
 
     def _changed(self) -> bool:
         seen, self._seen = self._seen, fingerprint(self._watched.path)
