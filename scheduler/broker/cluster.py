@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 REQUEST_SECONDS = 10.0
 ELECTION_SECONDS = 0.1
 ELECTION_TRIES = 50
-MARK_SECONDS = REQUEST_SECONDS + ELECTION_SECONDS * ELECTION_TRIES
+FIRST_ANSWER_SECONDS = 1.5
+"""For a leader to tell where a partition ends, at first. A client that asks a leader that is dead waits for it, also when
+another one is elected; the next client asks that one."""
+MARK_SECONDS = 3 * REQUEST_SECONDS
 """For a high watermark, while a leader is elected."""
 
 OWNER_SECONDS = 3.0
@@ -177,24 +180,28 @@ class Cluster:
         Not a consumer's watermark: one that reads only what is committed is told the last stable
         offset, which another client's open transaction holds below our own committed records.
         """
-        place = TopicPartition(topic, partition)
+        place, seconds = TopicPartition(topic, partition), FIRST_ANSWER_SECONDS
         for _ in range(ELECTION_TRIES):
             try:
-                return self._high_watermark(place)
+                return self._high_watermark(place, seconds)
             except KafkaException as error:
+                code = error.args[0].code()
+                if code in _UNANSWERED and seconds < REQUEST_SECONDS:
+                    seconds = min(REQUEST_SECONDS, 2 * seconds)
+                    continue
                 # a topic that was just made, or whose leader is moving, has one in a moment
-                if error.args[0].code() not in _NO_LEADER | _OUTDATED:
+                if code not in _NO_LEADER | _OUTDATED:
                     raise
             self._admin.poll(ELECTION_SECONDS)
         self._admin = AdminClient(self._conf)
-        return self._high_watermark(place)
+        return self._high_watermark(place, REQUEST_SECONDS)
 
-    def _high_watermark(self, place: TopicPartition) -> int:
-        return self._offset(place, OffsetSpec.latest())
+    def _high_watermark(self, place: TopicPartition, seconds: float) -> int:
+        return self._offset(place, OffsetSpec.latest(), seconds)
 
-    def _offset(self, place: TopicPartition, spec: OffsetSpec) -> int:
+    def _offset(self, place: TopicPartition, spec: OffsetSpec, seconds: float = REQUEST_SECONDS) -> int:
         answers = self._admin.list_offsets(
-            {place: spec}, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=REQUEST_SECONDS
+            {place: spec}, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=seconds
         )
         return told(self._result(answers, place))
 

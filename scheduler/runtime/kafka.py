@@ -44,6 +44,8 @@ def common_conf(settings: Settings, client_id: str) -> Conf:
         "client.id": client_id,
         # an idle connection that the broker closes is no event worth a line
         "log.connection.close": False,
+        # how soon it is noticed that a broker is back, or that another one is the coordinator; 10 s by default
+        "reconnect.backoff.max.ms": 500,
         **read_kafka_file(settings.configuration_file).common,
         **_bootstrap(settings),
         "logger": log,
