@@ -25,7 +25,7 @@ REQUEST_SECONDS = 10.0
 ELECTION_SECONDS = 0.1
 ELECTION_TRIES = 50
 FIRST_ANSWER_SECONDS = 1.5
-"""For a leader to tell where a partition ends, at first. A client that asks a leader that is dead waits for it, also when
+"""For a leader to tell where a partition ends, at first. A client that asks one that is dead waits for it, also when
 another one is elected; the next client asks that one."""
 MARK_SECONDS = 3 * REQUEST_SECONDS
 """For a high watermark, while a leader is elected."""
