@@ -7,8 +7,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from scheduler.engine.far import pack
 from scheduler.engine.pending import Pending
+from scheduler.instants import LATEST_MS
 from scheduler.schedule import Schedule
-from scheduler.wire import LATEST_MS
 
 
 def version(key=b"k", due_ms=1_000, offset=0):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler import wire
-from scheduler.instants import parse_instant
+from scheduler.instants import LATEST_MS, parse_instant
 from scheduler.recurrence import parse_rule
 from scheduler.schedule import PAUSE_KEY, Cancel, Misfire, Outcome, Pause, Reason, Rejected, Schedule
 
@@ -194,7 +194,7 @@ def test_other_epochs_are_refused_by_name(text):
         ("1970-01-01T00:00:00Z", 0),
         ("1969-12-31T23:00:00-01:00", 0),
         ("2028-02-29T00:00:00Z", 1_835_395_200_000),
-        ("9999-12-31T23:59:59.999Z", wire.LATEST_MS),
+        ("9999-12-31T23:59:59.999Z", LATEST_MS),
     ],
 )
 def test_at_is_an_rfc_3339_instant_with_offset(text, expected):
@@ -298,7 +298,7 @@ def test_a_delay_needs_a_timestamp_to_count_from():
 def test_a_delay_that_ends_after_the_year_9999_is_refused():
     """A producer chooses the timestamp of its records."""
     assert refused(TARGET, ("scheduler-delay", b"1d"), timestamp_ms=2**62)[0] is Reason.BAD_DELAY
-    assert due_ms(("scheduler-delay", b"1d"), timestamp_ms=wire.LATEST_MS - DAY) == wire.LATEST_MS
+    assert due_ms(("scheduler-delay", b"1d"), timestamp_ms=LATEST_MS - DAY) == LATEST_MS
 
 
 # ---------------------------------------------------------------- how many due times

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from scheduler import wire
 from scheduler.durations import MAX_DURATION_MS, format_duration
-from scheduler.instants import epoch_ms, format_epoch
+from scheduler.instants import LATEST_MS, epoch_ms, format_epoch
 from scheduler.schedule import PAUSE_KEY, Misfire, Outcome, Reason, Rejected, Schedule
 
 STAMPED_MS = 1_800_000_000_123
@@ -111,7 +111,7 @@ def test_an_epoch_is_written_with_milliseconds_only_where_there_are_any(instant_
     assert text == format_epoch(instant_ms)
 
 
-@given(st.integers(0, wire.LATEST_MS))
+@given(st.integers(0, LATEST_MS))
 def test_an_epoch_is_read_back_as_it_was_written(instant_ms):
     assert instant_ms == epoch_ms(format_epoch(instant_ms).decode())
 
@@ -119,7 +119,7 @@ def test_an_epoch_is_read_back_as_it_was_written(instant_ms):
 # ---------------------------------------------------------------- there and back
 
 KEYS = st.binary(min_size=1, max_size=20).filter(lambda key: key != PAUSE_KEY)
-INSTANTS = st.integers(0, wire.LATEST_MS)
+INSTANTS = st.integers(0, LATEST_MS)
 CUSTOMER_HEADERS = st.lists(
     st.tuples(
         st.text(st.characters(exclude_categories=["Cs"]), max_size=8).filter(
@@ -178,7 +178,7 @@ def test_what_a_client_writes_is_read_as_it_was_meant(arguments, key, value):
         assert arguments["misfire"] is found.misfire
 
 
-@given(arguments=stated(), due=INSTANTS, replaces=st.integers(0, 2**47), new_timestamp=st.integers(0, wire.LATEST_MS))
+@given(arguments=stated(), due=INSTANTS, replaces=st.integers(0, 2**47), new_timestamp=st.integers(0, LATEST_MS))
 def test_a_successor_is_the_same_schedule_at_the_given_time(arguments, due, replaces, new_timestamp):
     """Whatever the record's own timestamp is by then: a relative delay would have moved."""
     first = schedule(*wire.schedule_headers(**arguments))
@@ -249,7 +249,7 @@ def test_no_record_raises(key, value, headers, timestamp_ms):
     fact = wire.decode(key, value, headers, timestamp_ms=timestamp_ms, offset=1)
 
     if isinstance(fact, Schedule):
-        assert 0 <= fact.due_ms <= wire.LATEST_MS
+        assert 0 <= fact.due_ms <= LATEST_MS
         again = schedule(*wire.successor_headers(fact, fact.due_ms, 1), key=key, value=value, timestamp_ms=0)
         assert fact.due_ms == again.due_ms
         wire.fired_headers(fact, wire.said_of(fact, b"schedules", fact.due_ms))

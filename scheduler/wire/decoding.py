@@ -1,87 +1,41 @@
-"""The wire contract: headers of a schedule record into values, and values into headers.
-
-Pure: `decode` sees bytes, the functions below it return lists of headers. The names are those of
-etf1/kafka-message-scheduler where it has them.
-"""
+"""What a record of a schedules topic says: its headers into values, or why it is none."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from scheduler.durations import format_duration, parse_duration
-from scheduler.instants import LATEST_MS, epoch_ms, format_epoch, parse_instant
+from scheduler.durations import parse_duration
+from scheduler.instants import LATEST_MS, epoch_ms, parse_instant
 from scheduler.recurrence import RecurrenceError, parse_rule
-from scheduler.schedule import (
-    PAUSE_KEY,
-    Cancel,
-    Header,
-    Misfire,
-    Outcome,
-    Pause,
-    Reason,
-    Rejected,
-    Schedule,
-    fire_id,
-)
+from scheduler.schedule import PAUSE_KEY, Cancel, Header, Misfire, Pause, Reason, Rejected, Schedule
 from scheduler.shifted import shifted
+from scheduler.wire.names import (
+    AT,
+    CONTINUES,
+    CRON,
+    DELAY,
+    EPOCH,
+    MISFIRE,
+    MISFIRE_GRACE,
+    PAUSED,
+    PREFIX,
+    REPLACES,
+    REPORTED,
+    SHIFT,
+    STATED,
+    TARGET_KEY,
+    TARGET_PARTITION,
+    TARGET_TOMBSTONE,
+    TARGET_TOPIC,
+    TIMEZONE,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from scheduler.recurrence import Rule
 
-PREFIX = "scheduler-"
-EPOCH = "scheduler-epoch"
-AT = "scheduler-at"
-DELAY = "scheduler-delay"
-TARGET_TOPIC = "scheduler-target-topic"
-TARGET_KEY = "scheduler-target-key"
-TARGET_PARTITION = "scheduler-target-partition"
-TARGET_TOMBSTONE = "scheduler-target-tombstone"
-CRON = "scheduler-cron"
-TIMEZONE = "scheduler-timezone"
-SHIFT = "scheduler-shift"
-MISFIRE = "scheduler-misfire"
-MISFIRE_GRACE = "scheduler-misfire-grace"
-PAUSED = "scheduler-paused"
-CONTINUES = "scheduler-continues"
-REPLACES = "scheduler-replaces"
-TIMESTAMP = "scheduler-timestamp"
-KEY = "scheduler-key"
-TOPIC = "scheduler-topic"
-FIRE_ID = "scheduler-fire-id"
-OUTCOME = "scheduler-outcome"
-REASON = "scheduler-reason"
-REASON_DETAIL = "scheduler-reason-detail"
-LATENESS = "scheduler-lateness-ms"
-
-STATED = frozenset(
-    {
-        EPOCH,
-        AT,
-        DELAY,
-        TARGET_TOPIC,
-        TARGET_KEY,
-        TARGET_PARTITION,
-        TARGET_TOMBSTONE,
-        CRON,
-        TIMEZONE,
-        SHIFT,
-        MISFIRE,
-        MISFIRE_GRACE,
-        PAUSED,
-        CONTINUES,
-        REPLACES,
-    }
-)
-"""What a schedule record states."""
-REPORTED = frozenset({TIMESTAMP, KEY, TOPIC, FIRE_ID, OUTCOME, REASON, REASON_DETAIL, LATENESS})
-"""What the scheduler adds to what it writes; on a schedule record they say nothing and are dropped,
-so that a consumer may send a fired message back with all its headers."""
-
-BARE_DETAIL = 200
 DEFAULT_RECURRING_GRACE_MS = 60_000
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
 _WHOLE = re.compile(r"[0-9]{1,18}", re.ASCII)
@@ -308,168 +262,3 @@ def _offset(raw: bytes | None) -> int:
     if _WHOLE.fullmatch(text) is None:
         raise _RejectedError(Reason.BAD_REPLACES, f"{REPLACES}: {text[:40]!r} is not an offset")
     return int(text)
-
-
-def said_of(schedule: Schedule, topic: bytes, due_ms: int) -> tuple[Header, ...]:
-    """What the scheduler says of an occurrence, wherever it writes of it; the topic as UTF-8."""
-    key = schedule.key
-    name = b"%b@%d" % (key, due_ms) if key.isascii() else fire_id(key, due_ms).encode()
-    return (
-        (TIMESTAMP, b"%d" % (schedule.timestamp_ms // 1000)),
-        (KEY, key),
-        (TOPIC, topic),
-        (EPOCH, format_epoch(due_ms)),
-        (FIRE_ID, name),
-    )
-
-
-_OF_ONE_VERSION = frozenset((EPOCH, AT, DELAY, REPLACES, CONTINUES))
-_OUTCOMES: dict[Outcome, Header] = {outcome: (OUTCOME, outcome.value.encode()) for outcome in Outcome}
-
-
-def _lasting(schedule: Schedule) -> list[Header]:
-    """The schedule's own headers without those of one version: its due time, and what it replaced."""
-    return [header for header in schedule.own_headers if header[0] not in _OF_ONE_VERSION]
-
-
-def lasting_headers(schedule: Schedule) -> list[Header]:
-    """What a record of the schedule carries but for its due time: the customer's headers, then its own."""
-    return [*schedule.headers, *_lasting(schedule)]
-
-
-def fired_headers(schedule: Schedule, said: tuple[Header, ...]) -> list[Header]:
-    """Headers of the message at the target: the customer's, then what the scheduler says of it (`said_of`)."""
-    return [*schedule.headers, *said]
-
-
-def history_headers(
-    schedule: Schedule,
-    said: tuple[Header, ...],
-    outcome: Outcome,
-    *,
-    lateness_ms: int,
-    reason: str | None = None,
-    detail: str | None = None,
-) -> list[Header]:
-    """Headers of the history record of one version of a schedule; `said` is what `said_of` says."""
-    headers = [
-        *schedule.headers,
-        *_lasting(schedule),
-        *said,
-        _OUTCOMES[outcome],
-        (LATENESS, b"%d" % lateness_ms),
-    ]
-    return headers if reason is None and detail is None else _with_reason(headers, reason, detail)
-
-
-def rejected_headers(rejected: Rejected, topic: str) -> list[Header]:
-    """Headers of the history record of a record that is no schedule: all of its own, and why."""
-    headers: list[Header] = [
-        *(header for header in rejected.headers if header[0] not in REPORTED),
-        (TIMESTAMP, b"%d" % (rejected.timestamp_ms // 1000)),
-        (KEY, rejected.key),
-        (TOPIC, topic.encode()),
-        (OUTCOME, Outcome.REJECTED.value.encode()),
-    ]
-    return _with_reason(headers, rejected.reason, rejected.detail)
-
-
-def bare_headers(
-    subject: Schedule | Rejected, due_ms: int, outcome: Outcome, reason: str | None, detail: str | None
-) -> list[Header]:
-    """Headers of a history record that can hold nothing of what the customer chose but the key."""
-    headers: list[Header] = [(OUTCOME, outcome.value.encode())]
-    if isinstance(subject, Rejected):
-        reason, detail = subject.reason, subject.detail
-    else:
-        headers = [(TARGET_TOPIC, subject.target_topic.encode()), (EPOCH, format_epoch(due_ms)), *headers]
-    return _with_reason(headers, reason, None if detail is None else detail[:BARE_DETAIL])
-
-
-def _with_reason(headers: list[Header], reason: str | None, detail: str | None) -> list[Header]:
-    if reason is not None:
-        headers.append((REASON, reason.encode()))
-    if detail is not None:
-        headers.append((REASON_DETAIL, detail.encode()))
-    return headers
-
-
-def tombstone_headers(replaces: int, outcome: Outcome) -> list[Header]:
-    """Headers of the tombstone that ends the version at the offset `replaces`."""
-    return [(REPLACES, b"%d" % replaces), _OUTCOMES[outcome]]
-
-
-def successor_headers(schedule: Schedule, due_ms: int, replaces: int) -> list[Header]:
-    """Headers of a version that the scheduler writes back: the schedule as it stands, due at `due_ms`.
-
-    The due time is absolute: the record's Kafka timestamp is a new one, a delay would move with it.
-    """
-    return [
-        *lasting_headers(schedule),
-        (EPOCH, format_epoch(due_ms)),
-        (REPLACES, b"%d" % replaces),
-    ]
-
-
-def restated(
-    schedule: Schedule, *, due_ms: int | None = None, rule: Rule | None = None, paused: bool | None = None
-) -> Schedule:
-    """The same version with another due time, another rule, paused or not; what is None stays as it is.
-
-    A one-shot that becomes recurring can no longer `fire` however late; it gets the default of recurring ones.
-    """
-    now = replace(
-        schedule,
-        due_ms=schedule.due_ms if due_ms is None else due_ms,
-        rule=schedule.rule if rule is None else rule,
-        paused=schedule.paused if paused is None else paused,
-    )
-    changed = (EPOCH, AT, DELAY, PAUSED) if rule is None else (EPOCH, AT, DELAY, PAUSED, CRON, TIMEZONE, SHIFT)
-    now.own_headers = [header for header in schedule.own_headers if header[0] not in changed]
-    if rule is not None and now.misfire is Misfire.FIRE:
-        now.misfire = Misfire.ONCE
-        now.own_headers = [header for header in now.own_headers if header[0] != MISFIRE]
-    if rule is not None and now.grace_ms is None:
-        now.grace_ms = DEFAULT_RECURRING_GRACE_MS
-    now.own_headers.append((EPOCH, format_epoch(now.due_ms)))
-    if rule is not None:
-        now.own_headers += [(CRON, rule.text.encode()), (TIMEZONE, rule.timezone.encode())]
-        if rule.shift_ms:
-            now.own_headers.append((SHIFT, format_duration(rule.shift_ms).encode()))
-    if now.paused:
-        now.own_headers.append((PAUSED, b"true"))
-    return now
-
-
-def schedule_headers(
-    target_topic: str,
-    *,
-    due_ms: int | None = None,
-    delay: str | None = None,
-    target_key: bytes | None = None,
-    target_partition: int | None = None,
-    target_tombstone: bool = False,
-    cron: str | None = None,
-    timezone: str | None = None,
-    shift_ms: int = 0,
-    misfire: Misfire | None = None,
-    misfire_grace: str | None = None,
-    paused: bool = False,
-    headers: Sequence[Header] = (),
-) -> list[Header]:
-    """Headers of a new schedule record, as a client writes it; `decode` says whether they are sound."""
-    stated: list[tuple[str, bytes | None]] = [
-        (EPOCH, None if due_ms is None else format_epoch(due_ms)),
-        (DELAY, None if delay is None else delay.encode()),
-        (TARGET_TOPIC, target_topic.encode()),
-        (TARGET_KEY, target_key),
-        (TARGET_PARTITION, None if target_partition is None else b"%d" % target_partition),
-        (TARGET_TOMBSTONE, b"true" if target_tombstone else None),
-        (CRON, None if cron is None else cron.encode()),
-        (TIMEZONE, None if timezone is None else timezone.encode()),
-        (SHIFT, format_duration(shift_ms).encode() if shift_ms else None),
-        (MISFIRE, None if misfire is None else misfire.value.encode()),
-        (MISFIRE_GRACE, None if misfire_grace is None else misfire_grace.encode()),
-        (PAUSED, b"true" if paused else None),
-    ]
-    return [*headers, *(header for header in stated if header[1] is not None)]
