@@ -32,6 +32,7 @@ from scheduler.runtime.kafka import producer_conf
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
 RATE = 25  # a second and partition
 LEAD_SECONDS = 6.0
@@ -64,10 +65,11 @@ LEADER = Bound("kill -9 of the broker that leads a partition", 18.0, 15.0)
 
 
 class Recovery:
-    """Topics with so many schedules pending, on a cluster."""
+    """Topics with so many schedules pending, on a cluster; the replicas follow each other's partitions, or do not."""
 
-    def __init__(self, bootstrap_servers: str, pending: int, replication: int = 1) -> None:
+    def __init__(self, bootstrap_servers: str, pending: int, replication: int = 1, *, standby: bool = False) -> None:
         self.installation = Installation(bootstrap_servers, replication=replication)
+        self._standby = standby
         self._serial = 0
         far_ms = int((time.time() + 86_400) * 1000)
         self.installation.schedule([far_ms + number for number in range(pending)])
@@ -77,13 +79,21 @@ class Recovery:
         """Two replicas that share the partitions and are restored."""
         count = self.installation.partitions
         with ExitStack() as replicas:
-            first = replicas.enter_context(self.installation.replica(ready=False))
+            first = replicas.enter_context(self.replica())
             _wait_until(lambda: len(first.partitions()) == count, "the first replica is restored")
-            second = replicas.enter_context(self.installation.replica(ready=False))
+            second = replicas.enter_context(self.replica())
             _wait_until(
                 lambda: len(first.partitions()) == len(second.partitions()) == count // 2, "two replicas share them"
             )
+            if self._standby:
+                _wait_until(
+                    lambda: all(_stands_by(each, count // 2) for each in (first, second)), "they follow each other"
+                )
             yield first, second
+
+    def replica(self) -> AbstractContextManager[Replica]:
+        """One more."""
+        return self.installation.replica(ready=False, STANDBY=str(self._standby).lower())
 
     def measure(self, bound: Bound, fault: Callable[[], object], left: Replica) -> Gap:
         """Let it happen while schedules fall due; what it costs."""
@@ -112,6 +122,11 @@ class Recovery:
         producer.flush()
 
 
+def _stands_by(replica: Replica, partitions: int) -> bool:
+    """Whether it has caught up with so many partitions of others."""
+    return any(each["partitions"] == partitions for each in replica.events("stands by"))
+
+
 def _last(replica: Replica, event: str, struck: float) -> float | None:
     """How long after the fault it logged that for the last time."""
     times = [unix(str(each["time"])) - struck for each in replica.events(event)]
@@ -126,9 +141,9 @@ def _wait_until(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.05)
 
 
-def _replicas(rounds: int, pending: int) -> Iterator[tuple[Bound, Gap]]:
+def _replicas(rounds: int, pending: int, *, standby: bool) -> Iterator[tuple[Bound, Gap]]:
     with LocalKafka() as kafka:
-        recovery = Recovery(kafka.bootstrap_servers, pending)
+        recovery = Recovery(kafka.bootstrap_servers, pending, standby=standby)
         for number in range(rounds):
             click.echo(f"replicas, round {number + 1} of {rounds}", err=True)
             with recovery.pair() as (first, second):
@@ -136,13 +151,13 @@ def _replicas(rounds: int, pending: int) -> Iterator[tuple[Bound, Gap]]:
             with recovery.pair() as (first, second):
                 yield STOP, recovery.measure(STOP, first.process.terminate, second)
             with ExitStack() as third, recovery.pair() as (first, _):
-                joining = recovery.installation.replica(ready=False)
+                joining = recovery.replica()
                 yield JOIN, recovery.measure(JOIN, lambda: third.enter_context(joining), first)  # noqa: B023
 
 
-def _brokers(rounds: int, pending: int) -> Iterator[tuple[Bound, Gap]]:
+def _brokers(rounds: int, pending: int, *, standby: bool) -> Iterator[tuple[Bound, Gap]]:
     with LocalKafka(brokers=3, heap="512m") as kafka:
-        recovery = Recovery(kafka.bootstrap_servers, pending, replication=3)
+        recovery = Recovery(kafka.bootstrap_servers, pending, replication=3, standby=standby)
         admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
         topic = recovery.installation.topic
         for number in range(rounds):
@@ -162,12 +177,16 @@ def _shown(seconds: list[float | None]) -> str:
 @click.option("--rounds", default=5, show_default=True, help="Of each fault; the median counts.")
 @click.option("--pending", default=1_000_000, show_default=True, help="Schedules far in the future.")
 @click.option("--only", type=click.Choice(["replicas", "brokers"]), help="One half of it.")
+@click.option("--standby", is_flag=True, help="The replicas run with STANDBY, and have caught up before the fault.")
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
-def main(*, rounds: int, pending: int, only: str | None, as_json: bool) -> None:
+def main(*, rounds: int, pending: int, only: str | None, standby: bool, as_json: bool) -> None:
     """Measure recovery times; exit code 1 where a median is not within what is promised."""
     found: dict[Bound, list[Gap]] = {}
     # a broker's loss is not about the restore: fewer are pending
-    halves = {"replicas": _replicas(rounds, pending), "brokers": _brokers(rounds, pending // 10)}
+    halves = {
+        "replicas": _replicas(rounds, pending, standby=standby),
+        "brokers": _brokers(rounds, pending // 10, standby=standby),
+    }
     for bound, gap in chain(*(gaps for half, gaps in halves.items() if only in (None, half))):
         found.setdefault(bound, []).append(gap)
         click.echo(f"  {bound.name}: {' '.join(f'{n} {s:.2f} s' for n, s in gap._asdict().items() if s)}", err=True)

@@ -23,9 +23,9 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from scheduler import __version__
+from scheduler.broker.beginning import Start
 from scheduler.broker.failures import Kind
 from scheduler.broker.observer import Observer
-from scheduler.broker.snapshots import Start
 from scheduler.engine.life import State
 from scheduler.runtime.metrics import SECONDS
 from scheduler.schedule import Outcome
@@ -98,7 +98,7 @@ class SchedulerMetrics(Observer):
         )
         self.restores = Counter(
             "scheduler_restores",
-            "Restores: from the log's beginning, from a snapshot, or from the beginning as the snapshot would not do.",
+            "Restores: from the log's beginning, a snapshot, the beginning as that would not do, or what was followed.",
             ["kind"],
             registry=registry,
         )
@@ -130,6 +130,14 @@ class SchedulerMetrics(Observer):
             "scheduler_stuck_calls",
             "Calls of the Kafka client that have not returned in three times their time.",
             registry=registry,
+        )
+        self.followed = Gauge(
+            "scheduler_standby_partitions",
+            "Partitions of other replicas that this one follows and has caught up with.",
+            registry=registry,
+        )
+        self.followed_schedules = Gauge(
+            "scheduler_standby_schedules", "Schedules pending in the partitions that it follows.", registry=registry
         )
         self.skew = Gauge(
             "scheduler_clock_skew_seconds",
@@ -180,6 +188,11 @@ class SchedulerMetrics(Observer):
     def rebalanced(self, event: str) -> None:
         """The group has given this replica partitions or taken some away."""
         self.rebalances.labels(event).inc()
+
+    def stands_by(self, partitions: int, schedules: int) -> None:
+        """So many partitions of others are followed, with so many schedules."""
+        self.followed.set(partitions)
+        self.followed_schedules.set(schedules)
 
     def partitions_seen(self, topic: str, count: int, added: int) -> None:
         """A schedules topic has so many partitions, and so many more than at the start."""

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from scheduler.api.identity import client_id
 from scheduler.api.server import ApiServer
 from scheduler.archive.archive import Archive
+from scheduler.broker.beginning import Beginning
 from scheduler.broker.checks import wait_for_topics
 from scheduler.broker.cluster import MARK_SECONDS, OWNER_SECONDS, Cluster
 from scheduler.broker.collector import Collector
@@ -26,8 +27,10 @@ from scheduler.broker.memory import Memory
 from scheduler.broker.observer import Observer, Observers
 from scheduler.broker.owner import Owner
 from scheduler.broker.publisher import Publisher
+from scheduler.broker.roster import Roster
 from scheduler.broker.skew import SkewMeter
-from scheduler.broker.snapshots import Snapshots, Start
+from scheduler.broker.snapshots import Snapshots
+from scheduler.broker.standby import Standby
 from scheduler.broker.subscriber import Subscriber
 from scheduler.broker.targets import Targets
 from scheduler.broker.watch import TopicWatch
@@ -43,11 +46,12 @@ from scheduler.runtime.watchdog import Watchdog
 from scheduler.tracing import open_tracing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from fastapi import APIRouter
     from opentelemetry.trace import TracerProvider
 
+    from scheduler.broker.followed import Followed
     from scheduler.broker.standing import Standing
     from scheduler.runtime.settings import Address, Settings
     from scheduler.schedule import Schedule
@@ -116,6 +120,7 @@ class Scheduler:
             self._others,
             self._rebalanced,
             self._assigned,
+            self._released,
             self._clock,
             self._watchdog,
         )
@@ -123,6 +128,10 @@ class Scheduler:
         self._stop = threading.Event()
         self._left = threading.Event()
         """Whether nothing fires here any more: from being told to stop until then, partitions are handed over."""
+        self._roster = Roster(settings.schedules_topics, self._cluster, self._clock, self.owners)
+        self._standby = self._follow() if settings.standby else None
+        self._followed: dict[tuple[str, int], Followed] = {}
+        """Of what is being assigned, as far as it was followed until now."""
         self._collector = Collector(self._consumer_conf, self._clock, self._left)
         # what is looked at does not hold up what is due
         self._onlooker = Collector(self._consumer_conf, self._clock, self._left)
@@ -205,6 +214,8 @@ class Scheduler:
         self._stop.set()
         if self._thread.ident is not None:
             self._thread.join()
+        if self._standby is not None:
+            self._standby.join()
         self._left.set()
         if self._api is not None:
             self._api.close()
@@ -239,6 +250,8 @@ class Scheduler:
             )
             for watch, name in watches:
                 threading.Thread(target=watch, args=(self._left,), name=name, daemon=True).start()
+            if self._standby is not None:
+                self._standby.start()
             self._subscriber.run(self._stop)
         except Exception as error:  # noqa: BLE001 - handed to whoever waits for `ended`
             self.failure = error
@@ -266,9 +279,26 @@ class Scheduler:
         self._metrics.rebalanced(event)
         self._watch.look()
 
+    def _follow(self) -> Standby:
+        return Standby(
+            self._consumer_conf,
+            self._roster,
+            self._cluster,
+            self._clock,
+            self._watchdog,
+            self._metrics.stands_by,
+            self._memory.give_back,
+            self._stop,
+        )
+
     def _assigned(self, partitions: Sequence[tuple[str, int]]) -> None:
+        self._followed = {} if self._standby is None else self._roster.take(partitions)
         if self._snapshots is not None:
-            self._snapshots.look_at(partitions)
+            self._snapshots.look_at(partitions, known=self._followed)
+
+    def _released(self, owners: Mapping[tuple[str, int], Owner]) -> None:
+        if self._standby is not None:
+            self._roster.release(owners)
 
     def _make_owner(self, topic: str, partition: int) -> Owner:
         settings = self._settings
@@ -281,12 +311,22 @@ class Scheduler:
         def is_taken() -> bool:
             return self._subscriber.is_taken(topic, partition)
 
+        snapshots = self._snapshots
+        # once: who takes over again reads the log
+        unproven = [followed for followed in [self._followed.pop((topic, partition), None)] if followed is not None]
+        if unproven:
+            beginning = unproven[0].beginning()
+        else:
+            beginning = Beginning() if snapshots is None else snapshots.begin(topic, partition)
+
         def high_watermark() -> int:
             with self._watchdog.call("list_offsets", MARK_SECONDS, topic=topic, partition=partition):
-                return self._cluster.high_watermark(topic, partition)
+                mark = self._cluster.high_watermark(topic, partition)
+            for followed in unproven:
+                followed.prove(self._cluster, mark)
+            unproven.clear()
+            return mark
 
-        snapshots = self._snapshots
-        start, kept = (Start.COLD, None) if snapshots is None else snapshots.begin(topic, partition)
         deliveries = Deliveries(
             place,
             self._targets,
@@ -310,8 +350,7 @@ class Scheduler:
             self._skew.committed,
             self._collector,
             since_delta=settings.since_delta,
-            start=start,
-            kept=kept,
+            beginning=beginning,
             keep=None if snapshots is None else partial(snapshots.keep, topic, partition),
             keep_seconds=settings.snapshot_interval / 1000,
         )

@@ -13,7 +13,7 @@ from scheduler.runtime.kafka import common_conf, courier_conf
 from scheduler.runtime.offsets import told
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from concurrent.futures import Future
 
     from confluent_kafka.admin import TopicMetadata
@@ -210,11 +210,30 @@ class Cluster:
         start = self._offset(TopicPartition(topic, partition), OffsetSpec.earliest())
         return Extent(start, self.high_watermark(topic, partition))
 
+    def ends(self, keys: Collection[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """Where the logs of partitions end, open transactions included; without those that have no leader just now."""
+        answers = self._admin.list_offsets(
+            {TopicPartition(*key): OffsetSpec.latest() for key in keys},
+            isolation_level=IsolationLevel.READ_UNCOMMITTED,
+            request_timeout=REQUEST_SECONDS,
+        )
+        found: dict[tuple[str, int], int] = {}
+        for place in answers:
+            try:
+                found[place.topic, place.partition] = told(self._result(answers, place))
+            except KafkaException as error:
+                if error.args[0].code() not in _NO_LEADER | _OUTDATED:
+                    raise
+        return found
+
+    def topic_id(self, topic: str) -> str:
+        """What tells a topic from one that is made anew under its name."""
+        answers = self._admin.describe_topics(TopicCollection([topic]), request_timeout=REQUEST_SECONDS)
+        return str(self._result(answers, topic).topic_id)
+
     def identity(self, topic: str) -> Identity:
         """Which topic it is, and for how long it keeps what newer records hide."""
-        answers = self._admin.describe_topics(TopicCollection([topic]), request_timeout=REQUEST_SECONDS)
-        topic_id = str(self._result(answers, topic).topic_id)
-        return Identity(topic, topic_id, int(self.config(topic)["min.compaction.lag.ms"]))
+        return Identity(topic, self.topic_id(topic), int(self.config(topic)["min.compaction.lag.ms"]))
 
     def newest_stamp_ms(self, topic: str) -> int:
         """The newest timestamp of the topic, in Unix ms; -1 where it is empty."""

@@ -12,7 +12,7 @@ from scheduler.broker.observer import Observer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from scheduler.broker.snapshots import Start
+    from scheduler.broker.beginning import Start
     from scheduler.clock import Clock
     from scheduler.engine.settlement import Place
 
@@ -36,6 +36,10 @@ class Memory(Observer):
 
     def restored(self, place: Place, start: Start) -> None:  # noqa: ARG002 - the process has one memory
         """Some is to be given back before long."""
+        self.give_back()
+
+    def give_back(self) -> None:
+        """The same, from any thread."""
         self._wanted.set()
 
     def run(self, stop: threading.Event) -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from scheduler.broker.beginning import Start
     from scheduler.broker.failures import Kind
-    from scheduler.broker.snapshots import Start
     from scheduler.engine.settlement import Place, Settlement
 
 

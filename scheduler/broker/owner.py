@@ -12,8 +12,9 @@ import math
 import threading
 from typing import TYPE_CHECKING
 
-from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException
 
+from scheduler.broker.beginning import Beginning, StartError
 from scheduler.broker.bodies import Bodies
 from scheduler.broker.deliveries import Blame
 from scheduler.broker.failures import Kind, PublishError
@@ -21,12 +22,10 @@ from scheduler.broker.feed import feed, tell
 from scheduler.broker.fence import BACKOFF_SECONDS, Fence
 from scheduler.broker.inbox import Inbox
 from scheduler.broker.requests import Requests
-from scheduler.broker.snapshots import Start
 from scheduler.broker.standing import Standing
 from scheduler.clock import Deadline
 from scheduler.engine.life import State
 from scheduler.engine.occurrence import oldest
-from scheduler.engine.partition import PartitionEngine
 from scheduler.runtime.logs import fields
 
 if TYPE_CHECKING:
@@ -75,13 +74,12 @@ class Owner:
         collector: Collector,
         *,
         since_delta: int | None = None,
-        start: Start = Start.COLD,
-        kept: Kept | None = None,
+        beginning: Beginning,
         keep: Callable[[Kept], None] | None = None,
         keep_seconds: float = math.inf,
     ) -> None:
         self.place = place
-        self.engine = PartitionEngine()
+        self.engine = beginning.engine
         self.ended_by: Kind | None = None
         """Why it ended by itself; None while it runs or was stopped."""
         self.reading = False
@@ -101,19 +99,18 @@ class Owner:
         self._observer = observer
         self._on_commit = on_commit
         self._since_delta = since_delta
-        self.begin: int = OFFSET_BEGINNING if kept is None else kept.read_to
-        """From where on it is to be given the records."""
-        self._start, self._kept = start, kept
+        self.begin = beginning.offset  # from where on it is to be given the records
+        self._start, self._kept = beginning.start, beginning.kept
+        self.left: Kept | None = None  # what was pending at an orderly end with nothing under way
         self._keep, self._keep_seconds = keep, keep_seconds
         self._keep_at = clock.monotonic() + min(FIRST_KEEP_SECONDS, keep_seconds)
-        self._foresees = kept is None
+        self._foresees = beginning.read_to is None
         self.requests = Requests(self.inbox.wake)
         self._at_end = False
         """Whether the end of the log was the last that was read."""
-        self._told = 0
+        self._told = self.engine.accepted
         self._limit = MAX_BATCH
-        self._failures = 0
-        """Transactions that failed in a row for no fault of a record."""
+        self._failures = 0  # transactions that failed in a row for no fault of a record
         self._stop = threading.Event()
         self._bodies = Bodies(place, self.engine, collector, clock, self.inbox.wake, lambda: not self._stop.is_set())
         self._stay: Deadline | None = None
@@ -122,8 +119,7 @@ class Owner:
         self._is_ours = is_ours
         self._is_taken = is_taken
         self._fence = Fence(place, publisher, high_watermark, self._may_fence, clock, observer, self._stop)
-        self._before = State.RESTORING
-        """What it did until it was running."""
+        self._before = State.RESTORING  # what it did until it was running
         self._started = 0.0
         self._running_since_ms = 0
         self._restore_seconds: float | None = None
@@ -177,12 +173,16 @@ class Owner:
             self.ended_by = error.kind
             if self._fence_is_news:
                 log.warning("fenced", extra=fields(**self._where, detail=str(error)))
+        except StartError as error:
+            self.ended_by = Kind.FATAL
+            log.warning("began with what will not do", extra=fields(**self._where, detail=str(error)))
         except Exception:
             # a defect: the partition is taken over afresh from the log rather than left unowned
             self.ended_by = Kind.FATAL
             log.exception("partition failed", extra=fields(**self._where))
         else:
             self._have_kept()
+            self.left = self.engine.kept(self.read_to)
         finally:
             self.engine.lost()
             self._stand()
@@ -240,12 +240,13 @@ class Owner:
         self.reading = True
 
     def _resume(self) -> None:
-        """Begin with what was kept; its near ones come with the first look ahead."""
+        """Begin with what is known; what of it is near comes with the first look ahead."""
         kept, self._kept = self._kept, None
-        if kept is not None:
+        if self.begin >= 0:
             self.engine.horizon_ms = self._clock.now_ms()
+            self.read_to = self.begin
+        if kept is not None:
             self.engine.resume(kept)
-            self.read_to = kept.read_to
 
     def _have_kept(self) -> None:
         """Have it kept what is pending, at a moment at which nothing is under way."""

@@ -13,17 +13,17 @@ import stat
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
-from enum import StrEnum
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from confluent_kafka import KafkaException
 
+from scheduler.broker.beginning import Beginning, Start, too_old
 from scheduler.engine.kept import Kept, KeptError, from_bytes, read_about, to_bytes
 from scheduler.runtime.logs import fields
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
     from pathlib import Path
 
     from scheduler.broker.cluster import Cluster, Extent, Identity
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     Key = tuple[str, int]
 
 MAGIC = b"kafka-scheduler snapshot 1\n"
-SHARE = 0.8
-"""A snapshot is good for so much of `min.compaction.lag.ms`; the rest is for clocks, and to read what came since."""
 AHEAD_MS = 60_000
 """How far the clock that it was written by may be ahead of ours."""
 CLOSE_SECONDS = 20.0
@@ -41,17 +39,6 @@ CLOSE_SECONDS = 20.0
 _DIGEST_BYTES = 32
 
 log = logging.getLogger("scheduler.snapshots")
-
-
-class Start(StrEnum):
-    """From what a restore begins."""
-
-    COLD = "cold"
-    """From the log's beginning."""
-    WARM = "warm"
-    """From a snapshot."""
-    REJECTED = "rejected"
-    """From the log's beginning, as the snapshot that there was would not do."""
 
 
 class SnapshotError(Exception):
@@ -86,16 +73,11 @@ class About:
             raise SnapshotError("the topic was deleted and made anew since")
         if (self.topic, self.partition) != (topic.name, partition):
             raise SnapshotError(f"it is of {self.topic}/{self.partition}")
-        # compaction may have taken some of what came since: what a cancel or a continuation was about, or all of it
-        lasts_ms = int(min(self.compaction_lag_ms, topic.compaction_lag_ms) * SHARE)
         age_ms = now_ms - self.written_ms
         if age_ms < -AHEAD_MS:
             raise SnapshotError("it was written in the future: a clock is wrong")
-        if age_ms > lasts_ms:
-            raise SnapshotError(
-                f"it is {age_ms / 1000:.0f} s old, and good for {lasts_ms / 1000:.0f} s, {SHARE:.0%} of the topic's "
-                "min.compaction.lag.ms"
-            )
+        if (reason := too_old(age_ms, self.compaction_lag_ms, topic.compaction_lag_ms)) is not None:
+            raise SnapshotError(reason)
         if not log_is.start <= self.read_to <= log_is.end:
             raise SnapshotError(f"it ends at {self.read_to}, and the log is from {log_is.start} to {log_is.end}")
 
@@ -122,8 +104,8 @@ class Snapshots:
 
     # -- reading -------------------------------------------------------------------------------------
 
-    def look_at(self, keys: Sequence[Key]) -> None:
-        """Read what there is for partitions that are about to be taken over."""
+    def look_at(self, keys: Sequence[Key], known: Container[Key] = ()) -> None:
+        """Read what there is for partitions that are about to be taken over; not of those that are known anyhow."""
         if self._cluster.embedded:
             return  # it knows no ids of topics, and is gone with its process
         for topic in {topic for topic, _ in keys}:
@@ -133,11 +115,12 @@ class Snapshots:
             except KafkaException as error:
                 log.warning("no snapshots", extra=fields(topic=topic, detail=error.args[0].str()))
         for key in keys:
-            self._found[key] = self._look_at(*key)
+            if key not in known:
+                self._found[key] = self._look_at(*key)
 
-    def begin(self, topic: str, partition: int) -> tuple[Start, Kept | None]:
+    def begin(self, topic: str, partition: int) -> Beginning:
         """What was found, once: who takes over a second time reads the log."""
-        return self._found.pop((topic, partition), (Start.COLD, None))
+        return Beginning(*self._found.pop((topic, partition), (Start.COLD, None)))
 
     def _look_at(self, topic: str, partition: int) -> tuple[Start, Kept | None]:
         try:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from scheduler.engine.life import State
+
 if TYPE_CHECKING:
-    from scheduler.engine.life import State
     from scheduler.engine.partition import PartitionEngine
 
 
@@ -21,6 +22,11 @@ class Standing(NamedTuple):
     paused: bool = False
     restore_seconds: float | None = None
     """How long the restore took; None until it is over."""
+
+    @property
+    def restores(self) -> bool:
+        """Whether nothing has fired yet, and something is to."""
+        return self.restore_seconds is None and self.state is State.RESTORING
 
     @classmethod
     def of(cls, engine: PartitionEngine, now_ms: int, restore_seconds: float | None) -> Standing:

@@ -15,7 +15,7 @@ from scheduler.runtime.polling import poll_batch
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from scheduler.broker.owner import Owner
     from scheduler.clock import Clock
@@ -61,6 +61,7 @@ class Subscriber:
         others: Callable[[str | None], bool],
         on_rebalance: Callable[[str], None],
         on_assign: Callable[[Sequence[Key]], None],
+        on_release: Callable[[Mapping[Key, Owner]], None],
         clock: Clock,
         watchdog: Watchdog,
     ) -> None:
@@ -73,6 +74,7 @@ class Subscriber:
         self._others = others
         self._on_rebalance = on_rebalance
         self._on_assign = on_assign
+        self._on_release = on_release
         self._clock = clock
         self._watchdog = watchdog
         self.owners: dict[Key, Owner] = {}
@@ -294,6 +296,7 @@ class Subscriber:
         deadline = Deadline(self._clock, HAND_OVER_SECONDS if orderly else 0.0)
         for owner in stopping:
             owner.join(deadline.remaining())
+        self._on_release(leaving)
 
     def _retake(self, consumer: Consumer) -> None:
         """Start afresh what ended by itself (fenced, failed) but is ours, as the coordinator says."""

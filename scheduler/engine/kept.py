@@ -41,6 +41,24 @@ class Kept:
     bodies: dict[int, Schedule] = field(default_factory=dict)
     """Records of these by offset, as far as they are in memory."""
 
+    def reduced(self) -> Kept:
+        """The same as a restore takes it: all that is plain is far, and of the rest there are the records."""
+        plain = Versions.none()
+        bodies: dict[int, Schedule] = {}
+        for key, place in self.near.items():
+            offset = place & OFFSET_MASK
+            body = self.bodies.get(offset)
+            if body is None or is_plain(body):
+                due_ms = place >> OFFSET_BITS if body is None else body.due_ms
+                target = UNKNOWN if body is None else body.target_topic.encode()
+                plain.add((key,), (due_ms,), (offset,), (target,))
+            else:
+                bodies[offset] = body
+        far = self.far.copy()
+        if plain.keys:
+            far.put(plain)
+        return Kept(self.read_to, self.paused, far, {}, bodies)
+
 
 def to_bytes(kept: Kept, about: dict[str, Any]) -> Iterator[bytes | memoryview]:
     """The parts, one after another; `about` is for whoever reads it.
@@ -48,20 +66,9 @@ def to_bytes(kept: Kept, about: dict[str, Any]) -> Iterator[bytes | memoryview]:
     Raises:
         KeptError: a version would not be the same when it is read.
     """
-    plain = Versions.none()
-    records: list[list[Any]] = []
-    for key, place in kept.near.items():
-        body = kept.bodies.get(place & OFFSET_MASK)
-        if body is None or is_plain(body):
-            due_ms = place >> OFFSET_BITS if body is None else body.due_ms
-            target = UNKNOWN if body is None else body.target_topic.encode()
-            plain.add((key,), (due_ms,), (place & OFFSET_MASK,), (target,))
-        else:
-            records.append(_record(body))
-    far = kept.far.copy()
-    if plain.keys:
-        far.put(plain)
-    saved = far.save()
+    kept = kept.reduced()
+    records = [_record(body) for body in kept.bodies.values()]
+    saved = kept.far.save()
     head = {
         **about,
         "read_to": kept.read_to,

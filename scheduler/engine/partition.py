@@ -101,6 +101,8 @@ class PartitionEngine:
         self._nameless: list[Rejected] = []
         self._cancelled: dict[bytes, tuple[int, int]] = {}
         """Keys that a customer cancelled while an owner's record about them may still come: first and last cancel."""
+        self._acted_on = -1
+        """The newest record that an owner's has named, while nothing fires here."""
         self._written: set[bytes] = set()
         """Keys whose successor is written but not read yet. They are left alone until it is: only then is
         it known what stands between the two."""
@@ -236,6 +238,7 @@ class PartitionEngine:
 
     def _written_back(self, successor: Schedule, replaces: int) -> None:
         key = successor.key
+        self._acted_on = max(self._acted_on, replaces)
         first, cancelled_at = self._cancelled.pop(key, (-1, -1))
         if any(f.cause > replaces and f.came_too_late(replaces, successor.due_ms) for f in self._open.get(key, ())):
             first = replaces + 1  # the first was this version's own
@@ -280,6 +283,7 @@ class PartitionEngine:
                 self.pending.give_back(waiting)
 
     def _ended(self, key: bytes, replaces: int) -> None:
+        self._acted_on = max(self._acted_on, replaces)
         self._said(key, replaces, None)
         if key in self._cancelled and self._cancelled[key][1] <= replaces:
             del self._cancelled[key]
@@ -384,6 +388,24 @@ class PartitionEngine:
         for version in kept.bodies.values():
             self.pending.put(version)
         self.reached_end(kept.read_to)
+
+    @property
+    def cancels(self) -> int:
+        """How many cancels are remembered, because an owner that has not read them may still write."""
+        return len(self._cancelled)
+
+    def forget(self) -> int:
+        """Forget the cancels that all have read who may still write; how many are left.
+
+        Whoever follows a log for long would remember every cancel of a key that was not pending. An owner reads in
+        order and writes one batch after another, and who comes after it writes behind its fence, having read all that
+        it has written. So where a record of an owner names one behind a cancel, that owner had read the cancel when
+        it took the batch, and so has everybody who writes behind that record. A record of the key that comes then takes
+        the cancel into account, and would have had it forgotten itself.
+        """
+        acted_on = self._acted_on
+        self._cancelled = {key: each for key, each in self._cancelled.items() if each[1] >= acted_on}
+        return len(self._cancelled)
 
     # -- bodies --------------------------------------------------------------------------------------
 

@@ -80,6 +80,10 @@ class Settings(BaseSettings):
     snapshot_interval: Annotated[int, Field(ge=1000, le=86_400_000)] = Field(
         180_000, description="ms between two snapshots of a partition, beside that of a stop"
     )
+    standby: bool = Field(
+        default=False,
+        description="follow the partitions of the other replicas too, so that this one takes over at once",
+    )
     allowed_targets: Names = Field(
         [], description="topics that schedules may be fired to; empty: any but internal ones"
     )

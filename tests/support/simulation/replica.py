@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scheduler.broker.snapshots import SHARE
+from scheduler.broker.beginning import SHARE
 from scheduler.engine.changes import Change, NotPendingError
 from scheduler.engine.far import Far
 from scheduler.engine.kept import from_bytes, to_bytes
