@@ -142,9 +142,9 @@ def test_partitions_go_to_and_fro_while_customers_write(install: Callable[..., I
         try:
             for _ in range(3):
                 with installation.replica(restored=False, standby=True) as second:
-                    wait_until(lambda: value(first, "scheduler_standby_partitions") == 2, "half of them are followed")  # noqa: PLR2004
+                    wait_until(lambda: value(first, "scheduler_standby_partitions") == 2, "half of them are followed")
                     wait_until(
-                        lambda second=second: value(second, "scheduler_standby_partitions") == 2,  # noqa: PLR2004
+                        lambda second=second: value(second, "scheduler_standby_partitions") == 2,
                         "and the other half",
                     )
                 installation.wait_until_restored(first)
@@ -154,7 +154,7 @@ def test_partitions_go_to_and_fro_while_customers_write(install: Callable[..., I
         wait_until_pending(first, 0)
         verdict = installation.judged(written, recorder)
 
-    assert starts(first).get("standby", 0) == 6  # noqa: PLR2004
+    assert starts(first).get("standby", 0) == 6
     assert verdict.clean, "\n".join(verdict.lines())
 
 

@@ -238,6 +238,76 @@ def _slow_restore(dice: Dice, taste: Taste) -> list[Step]:
     )
 
 
+def _follow(dice: Dice, limit: int | None = None, *, asks: bool = False) -> Step:
+    arguments = {
+        "limit": limit or dice.choice((1, 3, 1000, 1000)),
+        "asks": asks or dice.random() < 0.7,
+        "forgets": dice.random() < 0.7,
+    }
+    return Step("follow", arguments)
+
+
+def _followed(dice: Dice, taste: Taste) -> list[Step]:
+    """A replica follows while clients and the owner go on, and takes over."""
+    said = [
+        step
+        for _ in range(dice.choice((1, 2, 3)))
+        for step in (
+            *ACTIONS[dice.choice(ASIDES)][1](dice, taste),
+            *ACTIONS[dice.choice(("work", "work", "race", "replica_steps", "late_commit"))][1](dice, taste),
+            *[_follow(dice)] * dice.choice((0, 1)),
+        )
+    ]
+    return _mixed(
+        dice,
+        taste,
+        _follow(dice),
+        *said,
+        _follow(dice),
+        Step("take_over", {"follows": True}),
+        *dice.choice(((), (Step("work", {}, 1),))),
+        Step("work", {}, 0),
+    )
+
+
+def _followed_beside_firing(dice: Dice, taste: Taste) -> list[Step]:
+    """What an owner has taken is cancelled before it writes, while another replica follows; that one takes over."""
+    recur = _recur(dice, taste)[0]
+    key = recur.arguments["key"]
+    return _mixed(
+        dice,
+        taste,
+        recur._replace(arguments={**recur.arguments, "hold": False}),
+        Step("rest", {}),
+        Step("advance", {"ms": dice.choice((1000, 10_000, 100_000))}),
+        Step("listen", {}, 0),
+        Step("begin", {"limit": 100}, 0),
+        Step("cancel", {"key": key, "hold": False}),
+        _follow(dice, 1000),
+        Step("end", {"arrives": True, "answered": True, "late": False}, 0),
+        Step("take_over", {"follows": True}),
+        Step("work", {}, 0),
+    )
+
+
+def _followed_long_ago(dice: Dice, taste: Taste) -> list[Step]:
+    """A replica that follows stands still, while the log is cleaned of what it has not read."""
+    schedule = _schedule(dice, taste)[0]
+    ends = dice.choice((Step("cancel", {"key": schedule.arguments["key"], "hold": False}), Step("rest", {})))
+    away = (700_000, 3_700_000) if dice.random() < 0.5 else (400_000, 100_000)
+    return _mixed(
+        dice,
+        taste,
+        Step("rest", {}),
+        schedule._replace(arguments={**schedule.arguments, "delay_ms": 30_000, "hold": False}),
+        _follow(dice, 1000, asks=True),
+        *[step for ms in away for step in (ends, Step("rest", {}), Step("advance", {"ms": ms}), Step("compact", {}))],
+        *[_follow(dice)] * dice.choice((0, 1)),
+        Step("take_over", {"follows": True}),
+        Step("work", {}, 0),
+    )
+
+
 def _late_target(dice: Dice, taste: Taste) -> list[Step]:
     """A target is made while its schedules wait for it, and an operator loses patience."""
     schedule = _recur(dice, taste)[0] if dice.random() < 0.3 else _schedule(dice, taste)[0]
@@ -290,7 +360,8 @@ ACTIONS: dict[str, tuple[float, Callable[[Dice, Taste], list[Step]]]] = {
     "advance": (7, _one("advance", ms=(1, 40, 1000, 1000, 10_000, 10_000, 100_000, 700_000))),
     "next_day": (0.2, _one("advance", ms=(7_200_000, 90_000_000))),
     "jump": (1, lambda dice, _: [Step("jump", {"back": _back(dice), "skew_ms": dice.choice(SKEWS_MS)})]),
-    "take_over": (2, _one("take_over")),
+    "take_over": (2, _one("take_over", follows=(True, False))),
+    "follow": (3, lambda dice, _: [_follow(dice)]),
     "stop": (1, lambda dice, _: [Step("stop", {"back": _back(dice)})]),
     "time_out": (0.5, _one("time_out")),
     "write_marker": (4, _one("write_marker", which=(0, 1, 2))),
@@ -303,6 +374,9 @@ ACTIONS: dict[str, tuple[float, Callable[[Dice, Taste], list[Step]]]] = {
     "late_commit": (1, _late_commit),
     "slow_restore": (0.5, _slow_restore),
     "read_ahead": (1, _read_ahead),
+    "followed": (1, _followed),
+    "followed_beside_firing": (0.5, _followed_beside_firing),
+    "followed_long_ago": (0.5, _followed_long_ago),
     "late_target": (1, _late_target),
     "work": (12, _of_replica("work")),
     "stumble": (0.5, _of_replica("stumble")),
@@ -311,5 +385,5 @@ ACTIONS: dict[str, tuple[float, Callable[[Dice, Taste], list[Step]]]] = {
 """How often, and what."""
 ASIDES = ("schedule", "recur", "cancel", "malformed", "carry_on", "ask", "pause_all", "take_over", "stop")
 """What others have to say while an owner writes."""
-BESIDE = (*ASIDES, "advance", "write_marker", "arrive", "end_held", "compact", "replica_steps", "work")
+BESIDE = (*ASIDES, "follow", "advance", "write_marker", "arrive", "end_held", "compact", "replica_steps", "work")
 """What may come in between at any time."""

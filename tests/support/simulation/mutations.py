@@ -70,6 +70,10 @@ class Mutation(Enum):
     KEPT_FOR_EVER = "a snapshot is good however old it is"
     KEPT_TOO_SOON = "what is kept leaves out what is still to be said"
     TOMBSTONES_GONE = "the cleaner removes tombstones below a reader"
+    FOLLOWED_FOR_EVER = "what was followed is good however far behind it is"
+    FOLLOWED_SKIPS = "who takes over from what was followed begins to read at the end"
+    FOLLOWED_IS_ENOUGH = "who takes over from what was followed does not read what came since"
+    CANCELS_FORGOTTEN = "who follows forgets cancels of which an owner may still speak"
 
 
 MEDIANS = {
@@ -115,6 +119,10 @@ MEDIANS = {
     Mutation.KEPT_FOR_EVER: 1200,
     Mutation.KEPT_TOO_SOON: 30,
     Mutation.TOMBSTONES_GONE: 61,
+    Mutation.FOLLOWED_FOR_EVER: 100,
+    Mutation.FOLLOWED_SKIPS: 10,
+    Mutation.FOLLOWED_IS_ENOUGH: 50,
+    Mutation.CANCELS_FORGOTTEN: 100,
 }
 """How many worlds it takes until each is noticed, as `make simulate MUTATIONS=1` has measured it."""
 
@@ -251,6 +259,12 @@ class _FiredNowEnds(PartitionEngine):
         return settlement
 
 
+class _CancelsForgotten(PartitionEngine):
+    def forget(self):
+        self._cancelled.clear()
+        return 0
+
+
 class _KeptTooSoon(PartitionEngine):
     def kept(self, read_to):
         return Kept(read_to, self.paused, *self.pending.keep()) if self.state is State.RUNNING else None
@@ -276,6 +290,7 @@ ENGINES: dict[Mutation | None, type[PartitionEngine]] = {
     Mutation.RESUMED_IN_THE_PAST: _ResumedInThePast,
     Mutation.FIRED_NOW_ENDS: _FiredNowEnds,
     Mutation.KEPT_TOO_SOON: _KeptTooSoon,
+    Mutation.CANCELS_FORGOTTEN: _CancelsForgotten,
 }
 """Engines with a defect."""
 

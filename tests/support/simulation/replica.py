@@ -16,10 +16,8 @@ from scheduler.engine.kept import from_bytes, to_bytes
 from scheduler.engine.life import State as Life
 from scheduler.engine.occurrence import oldest
 from scheduler.engine.settlement import Place, Settlement, records, refused, undeliverable
-from scheduler.plain import plain_due_ms
-from scheduler.schedule import PAUSE_KEY, Outcome, Reason, Schedule
+from scheduler.schedule import Outcome, Reason, Schedule
 from scheduler.wire import decode
-from tests.support.far import versions
 from tests.support.simulation.broker import (
     COMPACTION_LAG_MS,
     Coordinator,
@@ -32,9 +30,11 @@ from tests.support.simulation.broker import (
 )
 from tests.support.simulation.circumstances import Circumstances, Fencing
 from tests.support.simulation.mutations import Mutation, mutated
+from tests.support.simulation.standby import hear
 
 if TYPE_CHECKING:
     from scheduler.engine.settlement import Out
+    from tests.support.simulation.standby import Standby
     from tests.support.simulation.world import World
 
 PLACE = Place("schedules", 0, "history", "dead-letters")
@@ -45,11 +45,11 @@ RETRY_MS = 500
 class Replica:
     """Steps of one replica; those that make no sense at the moment do nothing."""
 
-    def __init__(self, world: World, name: str) -> None:
+    def __init__(self, world: World, name: str, followed: Standby | None = None) -> None:
         self.world = world
         self.name = name
         self.mutation = world.mutation
-        self.engine = world.new_engine()
+        self.engine = world.new_engine() if followed is None else followed.engine
         if world.ahead_ms is not None:
             self.engine.horizon_ms = world.now_ms + world.ahead_ms
         self.coordinator = Coordinator() if self.mutation is Mutation.NO_FENCE else world.coordinator
@@ -74,7 +74,11 @@ class Replica:
         """What was refused when it stood alone: key, and what it replaces."""
         if self.mutation is Mutation.MARK_BEFORE_FENCE:
             self._mark = world.log.end
-        if world.keeps:
+        self._trusts = self.mutation is Mutation.READ_AHEAD_IS_ENOUGH
+        """Whether it takes what it has read before its fence for all there is: a defect."""
+        if followed is not None:
+            self._begin_from(followed)
+        elif world.keeps:
             self._begin_warm()
 
     @property
@@ -107,6 +111,16 @@ class Replica:
             self._read_to = kept.read_to - 1
             self.world.say(f"{self.name} goes on from what was kept at {kept.read_to}")
 
+    def _begin_from(self, followed: Standby) -> None:
+        """Go on from where the partition was followed to."""
+        if self.world.ahead_ms is not None:
+            self.engine.horizon_ms = self.now_ms()
+        self._trusts |= self.mutation is Mutation.FOLLOWED_IS_ENOUGH
+        skips = self.mutation is Mutation.FOLLOWED_SKIPS
+        self.position = self.world.log.last_stable_offset() if skips else followed.position
+        self._read_to = self.position - 1
+        self.world.say(f"{self.name} goes on from where it was followed to, {self.position}")
+
     def _keep(self) -> None:
         """Put down what is pending, where nothing is left to be said."""
         kept = self.engine.kept(self._read_to + 1)
@@ -138,7 +152,7 @@ class Replica:
                 mark = self._mark
             elif self.mutation is Mutation.FIRES_BEFORE_RESTORED:
                 mark = 0
-            elif self.mutation is Mutation.READ_AHEAD_IS_ENOUGH and self._reads_ahead:
+            elif self._trusts and self._reads_ahead:
                 mark = min(mark, self._read_to + 1)
             self.engine.fenced(mark)
             self.fencing = Fencing.DONE
@@ -181,14 +195,7 @@ class Replica:
 
     def _hear(self, entry: Entry) -> None:
         self._read_to = entry.offset
-        if entry.value is None and entry.key is not None and self.engine.has_no_use_for_tombstone(entry.key):
-            return
-        if entry.value is not None and entry.key and entry.key != PAUSE_KEY:
-            due_ms = plain_due_ms(entry.headers)
-            if due_ms is not None and due_ms > self.engine.horizon_ms:
-                self.engine.far(versions([(entry.key, due_ms, entry.offset)]))
-                return
-        self.engine.record(entry.key, entry.value, entry.headers, timestamp_ms=entry.timestamp_ms, offset=entry.offset)
+        hear(self.engine, entry, self.engine.horizon_ms)
 
     def collect(self, limit: int) -> None:
         """The bodies of far versions that are wanted are read again."""

@@ -24,6 +24,7 @@ from tests.support.simulation.clients import CLIENT, Clients
 from tests.support.simulation.mutations import ENGINES, Mutation
 from tests.support.simulation.reference import NONSENSE, Reference
 from tests.support.simulation.replica import PLACE, RETRY_MS, Replica
+from tests.support.simulation.standby import Standby
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,6 +72,8 @@ class World(Clients):
         self.kept: bytes | None = None
         """What a replica has kept last, and when."""
         self.kept_ms = 0
+        self.standby: Standby | None = None
+        """A replica that follows and does not own."""
         self.replicas: list[Replica] = []
         self._made_ms = 0
         self._jumped = False
@@ -109,12 +112,26 @@ class World(Clients):
         self._jumped = True
         self.say(f"clock of {self.replica(back).name} is {skew_ms} ms ahead")
 
-    def take_over(self) -> None:
-        """The group gives the partition to another replica; the one before does not know yet."""
+    def take_over(self, *, follows: bool = False) -> None:
+        """The group gives the partition to another replica; the one before does not know yet.
+
+        Args:
+            follows: it is the one that has followed, if there is one; what is followed on is another's business.
+        """
         self._names += 1
-        self.assigned = Replica(self, f"r{self._names}")
+        followed = None
+        if follows and self.standby is not None:
+            followed, self.standby = self.standby if self.standby.is_good else None, None
+        self.assigned = Replica(self, f"r{self._names}", followed)
         self.replicas.append(self.assigned)
         self.say(f"{self.assigned.name} is given the partition")
+
+    def follow(self, limit: int, *, asks: bool, forgets: bool) -> None:
+        """A replica that does not own the partition reads on; afresh, where it was left behind."""
+        if self.standby is None or not self.standby.is_good:
+            self.standby = Standby(self)
+        self.standby.read(limit, asks=asks, forgets=forgets)
+        self.say(f"it is followed to {self.standby.position}")
 
     def stop(self, back: int) -> None:
         """A replica crashes, or learns that it is not the owner any more; its requests may be on their way."""
@@ -183,6 +200,8 @@ class World(Clients):
         """
         owner = self.assigned
         readers = [replica.position for replica in self.replicas if replica.restoring]
+        if self.standby is not None and self.standby.restores:
+            readers.append(self.standby.position)
         read = self.log.end if owner.restoring or not owner.alive else owner.position
         spared = self.unsaid().union(*map(self._told_behind, readers))
         retention_ms = DELETE_RETENTION_MS
