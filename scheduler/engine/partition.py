@@ -101,6 +101,8 @@ class PartitionEngine:
         self._nameless: list[Rejected] = []
         self._cancelled: dict[bytes, tuple[int, int]] = {}
         """Keys that a customer cancelled while an owner's record about them may still come: first and last cancel."""
+        self._is_overtaken = False
+        """Whether another owner was read to write, which a running one does not expect: it is not that any more."""
         self._acted_on = -1
         """The newest record that an owner's has named, while nothing fires here."""
         self._written: set[bytes] = set()
@@ -239,6 +241,7 @@ class PartitionEngine:
     def _written_back(self, successor: Schedule, replaces: int) -> None:
         key = successor.key
         self._acted_on = max(self._acted_on, replaces)
+        self._is_overtaken |= self.state is State.RUNNING and key not in self._written
         first, cancelled_at = self._cancelled.pop(key, (-1, -1))
         if any(f.cause > replaces and f.came_too_late(replaces, successor.due_ms) for f in self._open.get(key, ())):
             first = replaces + 1  # the first was this version's own
@@ -379,6 +382,8 @@ class PartitionEngine:
         """
         if self.state is not State.RUNNING or self._open or self._nameless or self._written or self._gone:
             return None
+        if self._is_overtaken:
+            return None  # which cancels that one had not read is not known: they are remembered while nothing fires
         return Kept(read_to, self.paused, *self.pending.keep())
 
     def resume(self, kept: Kept) -> None:

@@ -270,6 +270,7 @@ class World(Clients):
             replica.end()
         while self.flying:
             self.arrive()
+        self.time_out()  # what nobody ends any more
         while self.coordinator.write_marker(0):
             pass
         if afresh or not self.assigned.alive:

@@ -218,3 +218,15 @@ def test_a_snapshot_is_good_only_where_the_log_still_tells_all_that_came_since(
         return
     with pytest.raises(SnapshotError, match=reason):
         SOUND.check(3, topic, extent, now_ms)
+
+
+def test_an_owner_that_reads_what_another_one_writes_keeps_nothing() -> None:
+    """It does not remember the cancel that the other had not read, and would have the schedule go on."""
+    engine = running()
+    engine.record(b"k", b"v", headers(NOW_MS + HOUR_MS, cron="0 4 * * *"), timestamp_ms=NOW_MS, offset=0)
+    assert engine.kept(1) is not None
+    engine.record(b"k", None, [], timestamp_ms=NOW_MS, offset=1)
+    next_one = headers(NOW_MS + 2 * HOUR_MS, cron="0 4 * * *", replaces="0")
+    engine.record(b"k", b"v", next_one, timestamp_ms=NOW_MS, offset=2)
+
+    assert engine.kept(3) is None
