@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
@@ -39,11 +40,12 @@ def patient() -> Iterator[None]:
 
 @contextmanager
 def hand_over(
-    installation: Installation, mutation: Mutation | None = None
+    installation: Installation, mutation: Mutation | None = None, *, standby: bool = False
 ) -> Iterator[tuple[Scheduler, Callable[[], None], Callable[[], None]]]:
     """The next owner of the only partition, held; `soon` and `later` are pending.
 
     With it comes what makes both due, and what lets the next owner go on, and returns when the last one has ended.
+    A standby has followed the partition.
     """
     arrived, go_on = threading.Event(), threading.Event()
     moved = ShiftedClock()
@@ -66,8 +68,11 @@ def hand_over(
             sound(self, fence)
 
         until_the_end.enter_context(patch.object(Owner, "_put_up", put_up))
-        following = until_the_end.enter_context(installation.replica(restored=False, clock=moved))
+        following = until_the_end.enter_context(installation.replica(restored=False, clock=moved, standby=standby))
         wait_until(lambda: following.joined, "the next owner is in the group")  # which may give it the partition now
+        if standby:
+            followed = partial(following.registry.get_sample_value, "scheduler_standby_schedules")
+            wait_until(lambda: followed() == 2, "it has followed what is pending")
         leaving = threading.Thread(target=last.close)
         leaving.start()
         try:

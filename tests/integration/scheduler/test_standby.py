@@ -16,6 +16,7 @@ from scheduler.broker.cluster import Cluster
 from scheduler.broker.followed import Followed, Sight
 from scheduler.topics import schedules_topic
 from tests.support.clocks import ShiftedClock
+from tests.support.hand_over import hand_over
 from tests.support.replica_process import replica_process
 from tests.support.schedules import SECONDS, clock, wait_until, wait_until_pending
 
@@ -98,17 +99,20 @@ def test_a_replica_takes_over_what_it_has_followed_when_the_owner_is_killed(inst
         )
         wait_until_followed(following, 46)
         owner.end()
+        written += installation.write(
+            installation.cancel(b"far-9"), installation.schedule(b"orphan", due_ms=clock.now_ms() + 100)
+        )
         installation.wait_until_restored(following)
         found_started = starts(following)
         written += installation.write(installation.schedule(b"now", due_ms=clock.now_ms()))
-        installation.fired(b"now", b"soon", b"far-7", b"often")
+        installation.fired(b"now", b"soon", b"far-7", b"often", b"orphan")
         written += installation.write(installation.cancel(b"often"))
-        wait_until_pending(following, 44)
+        wait_until_pending(following, 43)
         installation.wait_for(installation.history, key=b"often", count=2)
         found = in_force(following)
         following.close()
         with installation.replica() as cold:
-            wait_until_pending(cold, 44)
+            wait_until_pending(cold, 43)
             assert in_force(cold) == found
         verdict = installation.judged(written, recorder)
 
@@ -116,6 +120,20 @@ def test_a_replica_takes_over_what_it_has_followed_when_the_owner_is_killed(inst
     assert verdict.clean, "\n".join(verdict.lines())
     messages = installation.read(installation.target)
     assert [message.value for message in messages if message["scheduler-key"] == b"far-7"] == [b"at once"]
+
+
+def test_who_takes_over_reads_what_came_before_its_fence_was_up(installation: Installation) -> None:
+    """The last owner fires what the next one knows from having followed, and has read ahead."""
+    with hand_over(installation, standby=True) as (following, make_due, let_go):
+        make_due()
+        installation.fired(b"soon", b"later")
+        let_go()
+        installation.wait_until_restored(following)
+        installation.write(installation.schedule(b"next", due_ms=clock.now_ms()))
+        messages = installation.fired(b"next")
+        assert starts(following) == {"standby": 1}
+
+    assert sorted(message["scheduler-key"] or b"" for message in messages) == [b"later", b"next", b"soon"]
 
 
 def test_partitions_go_to_and_fro_while_customers_write(install: Callable[..., Installation]) -> None:
@@ -181,7 +199,7 @@ def test_a_topic_that_is_made_anew_is_followed_afresh(installation: Installation
     with (
         patch.object(roster, "LOOK_SECONDS", 0.2),
         patch.object(roster, "AGAIN_SECONDS", 0.2),
-        installation.replica(),
+        installation.replica() as owner,
         installation.replica(restored=False, standby=True) as following,
     ):
         installation.write(
@@ -192,8 +210,10 @@ def test_a_topic_that_is_made_anew_is_followed_afresh(installation: Installation
         # as many records as there were before, so that offsets alone tell nothing
         installation.write(*(installation.schedule(b"k", due_ms=clock.now_ms() + HOUR_MS) for _ in range(3)))
         wait_until(
-            lambda: sum(starts(following).values()) or value(following, "scheduler_standby_schedules") == 1, "so"
+            lambda: following.owners() or value(following, "scheduler_standby_schedules") == 1, "it is followed afresh"
         )
+        owner.close()
+        wait_until_pending(following, 1)
 
 
 def test_what_was_followed_of_a_topic_that_was_made_anew_is_no_proof(installation: Installation) -> None:
