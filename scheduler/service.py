@@ -312,19 +312,19 @@ class Scheduler:
             return self._subscriber.is_taken(topic, partition)
 
         snapshots = self._snapshots
-        # once: who takes over again reads the log
-        unproven = [followed for followed in [self._followed.pop((topic, partition), None)] if followed is not None]
-        if unproven:
-            beginning = unproven[0].beginning()
+        followed = self._followed.pop((topic, partition), None)  # once: who takes over again reads the log
+        if followed is not None:
+            beginning = followed.beginning()
         else:
             beginning = Beginning() if snapshots is None else snapshots.begin(topic, partition)
 
         def high_watermark() -> int:
+            nonlocal followed
             with self._watchdog.call("list_offsets", MARK_SECONDS, topic=topic, partition=partition):
                 mark = self._cluster.high_watermark(topic, partition)
-            for followed in unproven:
+            if followed is not None:
                 followed.prove(self._cluster, mark)
-            unproven.clear()
+                followed = None
             return mark
 
         deliveries = Deliveries(
@@ -353,4 +353,5 @@ class Scheduler:
             beginning=beginning,
             keep=None if snapshots is None else partial(snapshots.keep, topic, partition),
             keep_seconds=settings.snapshot_interval / 1000,
+            leaves=self._standby is not None,
         )

@@ -77,6 +77,7 @@ class Owner:
         beginning: Beginning,
         keep: Callable[[Kept], None] | None = None,
         keep_seconds: float = math.inf,
+        leaves: bool = False,
     ) -> None:
         self.place = place
         self.engine = beginning.engine
@@ -101,7 +102,8 @@ class Owner:
         self._since_delta = since_delta
         self.begin = beginning.offset  # from where on it is to be given the records
         self._start, self._kept = beginning.start, beginning.kept
-        self.left: Kept | None = None  # what was pending at an orderly end with nothing under way
+        self.left: Kept | None = None  # what was pending at an orderly end with nothing under way, if it `leaves` that
+        self._leaves = leaves
         self._keep, self._keep_seconds = keep, keep_seconds
         self._keep_at = clock.monotonic() + min(FIRST_KEEP_SECONDS, keep_seconds)
         self._foresees = beginning.read_to is None
@@ -116,8 +118,7 @@ class Owner:
         self._stay: Deadline | None = None
         """Until when it goes on though the partition is another's; None while it is ours."""
         self._fence_is_news = True
-        self._is_ours = is_ours
-        self._is_taken = is_taken
+        self._is_ours, self._is_taken = is_ours, is_taken
         self._fence = Fence(place, publisher, high_watermark, self._may_fence, clock, observer, self._stop)
         self._before = State.RESTORING  # what it did until it was running
         self._started = 0.0
@@ -182,7 +183,7 @@ class Owner:
             log.exception("partition failed", extra=fields(**self._where))
         else:
             self._have_kept()
-            self.left = self.engine.kept(self.read_to)
+            self.left = self.engine.kept(self.read_to) if self._leaves else None
         finally:
             self.engine.lost()
             self._stand()

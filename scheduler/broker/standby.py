@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from scheduler.broker.bodies import AHEAD_MS
 from scheduler.broker.feed import read
 from scheduler.runtime.logs import fields
 from scheduler.runtime.polling import poll_batch
@@ -159,8 +160,8 @@ class Standby:
         self._assigned = followed
 
     def _hear(self, messages: Sequence[Message]) -> None:
-        # what is due by now is near; the rest comes near when an owner looks ahead
-        horizon_ms = self._clock.now_ms()
+        # what is due later, or was stated long before, comes near when an owner looks ahead
+        horizon_ms = self._clock.now_ms() + AHEAD_MS
         for key, group in groupby(messages, key=lambda message: (message.topic(), message.partition())):
             given = list(group)
             errors = [error for message in given if (error := message.error()) is not None and error.code() != _EOF]

@@ -104,7 +104,7 @@ class PartitionEngine:
         self._is_overtaken = False
         """Whether another owner was read to write, which a running one does not expect: it is not that any more."""
         self._acted_on = -1
-        """The newest record that an owner's has named, while nothing fires here."""
+        """The newest record that an owner's has named."""
         self._written: set[bytes] = set()
         """Keys whose successor is written but not read yet. They are left alone until it is: only then is
         it known what stands between the two."""
