@@ -39,7 +39,8 @@ SOON_SECONDS = 0.5
 """Until the next look, while this replica restores what is its own: that goes first."""
 AGAIN_SECONDS = 10.0
 """After which a partition that was dropped is followed afresh."""
-RETRY_SECONDS = 1.0
+RETRY_SECONDS = 5.0
+"""After which brokers that did not answer are asked again."""
 NO_ID = "A" * 22
 """What brokers before Kafka 2.8 tell."""
 

@@ -181,8 +181,9 @@ class Standby:
         concerned = [each for each in self._assigned if each[0] == topic and partition in (None, -1, each[1])]
         for each in concerned:
             self._roster.drop(each, error.str())
-        if not concerned:
-            log.warning("consumer", extra=fields(what="standby", topic=topic, detail=error.str()))
+        if concerned:
+            raise KafkaException(error)  # a new client has no old knowledge of a topic; it reads the others on
+        log.warning("consumer", extra=fields(what="standby", topic=topic, detail=error.str()))
 
     def _tell(self) -> None:
         partitions, schedules, is_ready = self._roster.sums()

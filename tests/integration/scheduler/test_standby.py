@@ -198,6 +198,7 @@ def test_what_was_followed_is_given_up_where_it_is_too_old(installation: Install
 def test_a_topic_that_is_made_anew_is_followed_afresh(installation: Installation) -> None:
     with (
         patch.object(roster, "LOOK_SECONDS", 0.2),
+        patch.object(roster, "RETRY_SECONDS", 0.2),
         patch.object(roster, "AGAIN_SECONDS", 0.2),
         installation.replica() as owner,
         installation.replica(restored=False, standby=True) as following,
