@@ -14,6 +14,7 @@ from scheduler.broker import roster
 from scheduler.broker.beginning import Instant, StartError
 from scheduler.broker.cluster import Cluster
 from scheduler.broker.followed import Followed, Sight
+from scheduler.broker.standby import Standby
 from scheduler.topics import schedules_topic
 from tests.support.clocks import ShiftedClock
 from tests.support.hand_over import hand_over
@@ -98,6 +99,8 @@ def test_a_replica_takes_over_what_it_has_followed_when_the_owner_is_killed(inst
             installation.schedule(b"soon", due_ms=clock.now_ms() + 5_000),
         )
         wait_until_followed(following, 46)
+        # what comes from now on is not read before it is taken over
+        until_the_end.enter_context(patch.object(Standby, "_round", lambda *_: 0.2))
         owner.end()
         written += installation.write(
             installation.cancel(b"far-9"), installation.schedule(b"orphan", due_ms=clock.now_ms() + 100)
