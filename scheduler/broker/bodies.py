@@ -65,6 +65,12 @@ class Bodies:
         """Up to when those of what is due now, or is read now, are to be in memory."""
         return self._clock.now_ms() + AHEAD_MS
 
+    def prepare(self) -> None:
+        """Ask for those that will be needed as soon as the restore is over, while others have the partition yet."""
+        soon = self._engine.pending.soon(self.horizon_ms, AT_ONCE)
+        if soon:
+            self._ask_for([far.offset for far in soon])
+
     def collect(self) -> None:
         """Take in those that have come, and ask for those that will be needed."""
         engine = self._engine
@@ -73,7 +79,8 @@ class Bodies:
             self.coming -= len(come.records) + len(come.gone)
             for schedule in schedules(come.records):
                 engine.supply(schedule)
-            for offset in come.gone:
+            # while it restores, a newer record may be why: what is still wanted by then is asked for again
+            for offset in () if engine.state is State.RESTORING else come.gone:
                 log.error(
                     "record gone",
                     extra=fields(topic=self._place.topic, partition=self._place.partition, offset=offset),

@@ -115,14 +115,12 @@ class Owner:
         self._failures = 0  # transactions that failed in a row for no fault of a record
         self._stop = threading.Event()
         self._bodies = Bodies(place, self.engine, collector, clock, self.inbox.wake, lambda: not self._stop.is_set())
-        self._stay: Deadline | None = None
-        """Until when it goes on though the partition is another's; None while it is ours."""
+        self._stay: Deadline | None = None  # until when it goes on though the partition is another's; None while ours
         self._fence_is_news = True
         self._is_ours, self._is_taken = is_ours, is_taken
         self._fence = Fence(place, publisher, high_watermark, self._may_fence, clock, observer, self._stop)
         self._before = State.RESTORING  # what it did until it was running
-        self._started = 0.0
-        self._running_since_ms = 0
+        self._started, self._running_since_ms = 0.0, 0
         self._restore_seconds: float | None = None
         self._thread = threading.Thread(target=self._main, name=f"{place.topic}-{place.partition}", daemon=True)
 
@@ -229,6 +227,7 @@ class Owner:
         end = None
         while not (self._stop.is_set() or self._at_end or (end is not None and self.read_to >= end - NEAR)):
             self._hear(self._next())
+            self._bodies.collect()
             self._stand()
             end = self.log_end
         self.reads_ahead = False
@@ -248,6 +247,7 @@ class Owner:
             self.read_to = self.begin
         if kept is not None:
             self.engine.resume(kept)
+        self._bodies.prepare()
 
     def _have_kept(self) -> None:
         """Have it kept what is pending, at a moment at which nothing is under way."""

@@ -242,15 +242,21 @@ class FarIndex:
 
     def take(self, until_ms: int, limit: int) -> list[tuple[bytes, int]]:
         """The first so many that are due until then, in order: their keys and places; they are here no longer."""
+        taken = [(block.key(index), place) for place, index, block in self._soon(until_ms, limit)]
+        for key, _ in taken:
+            self.remove(key)
+        return taken
+
+    def soon(self, until_ms: int, limit: int) -> list[int]:
+        """The places of the first so many that are due until then, in order; they stay."""
+        return [place for place, _, _ in self._soon(until_ms, limit)]
+
+    def _soon(self, until_ms: int, limit: int) -> list[tuple[int, int, Block]]:
         first_ms = self.first_due_ms()
         if first_ms is None or first_ms > until_ms:
             return []
         end = pack(until_ms + 1, 0)
-        found = list(islice(takewhile(lambda each: each[0] < end, self._walk(-1, until_ms)), limit))
-        taken = [(block.key(index), place) for place, index, block in found]
-        for key, _ in taken:
-            self.remove(key)
-        return taken
+        return list(islice(takewhile(lambda each: each[0] < end, self._walk(-1, until_ms)), limit))
 
     def due_until(self, until_ms: int) -> int:
         """How many are due until then; none as a rule, for then they are to be taken."""

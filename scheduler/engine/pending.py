@@ -204,6 +204,10 @@ class Pending:
         self._queue.update(packed for _, packed in coming)
         return [unpack(packed) for _, packed in coming]
 
+    def soon(self, until_ms: int, limit: int) -> list[Far]:
+        """The same, but they stay where they are; one whose body is supplied comes near."""
+        return [unpack(packed) for packed in self._far.soon(until_ms, limit)]
+
     def far(self) -> list[Far]:
         """All that have no bodies, in no order; may be called while another thread works here."""
         bodies = self._bodies

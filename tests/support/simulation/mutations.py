@@ -119,10 +119,10 @@ MEDIANS = {
     Mutation.KEPT_FOR_EVER: 1200,
     Mutation.KEPT_TOO_SOON: 30,
     Mutation.TOMBSTONES_GONE: 61,
-    Mutation.FOLLOWED_FOR_EVER: 100,
-    Mutation.FOLLOWED_SKIPS: 10,
-    Mutation.FOLLOWED_IS_ENOUGH: 50,
-    Mutation.CANCELS_FORGOTTEN: 100,
+    Mutation.FOLLOWED_FOR_EVER: 40,
+    Mutation.FOLLOWED_SKIPS: 4,
+    Mutation.FOLLOWED_IS_ENOUGH: 13,
+    Mutation.CANCELS_FORGOTTEN: 80,
 }
 """How many worlds it takes until each is noticed, as `make simulate MUTATIONS=1` has measured it."""
 

@@ -201,6 +201,10 @@ class Replica:
         """The bodies of far versions that are wanted are read again."""
         if not self.alive or self.world.ahead_ms is None:
             return
+        if self.engine.state is Life.RESTORING:
+            for far in self.engine.pending.soon(self.now_ms() + self.world.ahead_ms, limit):
+                if (stated := self._stated(far.offset)) is not None:
+                    self.engine.supply(stated)
         wanted = [*self.engine.wanted(), *self.engine.look_ahead(self.now_ms() + self.world.ahead_ms, limit)]
         for offset in wanted:
             stated = self._stated(offset)
