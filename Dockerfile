@@ -19,7 +19,9 @@ RUN tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
  && /opt/venv/bin/pip uninstall --yes pip
 
 FROM python:3.12-slim-bookworm AS commands
-RUN useradd --uid 10001 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin scheduler
+# A volume that is mounted on the folder for snapshots takes over whose it is.
+RUN useradd --uid 10001 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin scheduler \
+ && install --directory --owner 10001 --group 10001 --mode 700 /var/lib/scheduler
 COPY --from=build /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 10001:10001

@@ -14,6 +14,7 @@ from tests.support.command_lines import parse
 
 ROOT = Path(__file__).parents[3]
 DOCUMENT = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
 SERVICES: dict[str, dict[str, Any]] = DOCUMENT["services"]
 OURS = {name: service for name, service in SERVICES.items() if service["image"].startswith("kafka-delay-scheduler:")}
 ONE_SHOT = {"topics"}
@@ -79,6 +80,18 @@ def test_replicas_can_be_added() -> None:
 
     assert SERVICES["scheduler"]["deploy"]["replicas"] == 3
     assert high - low + 1 >= int(SERVICES["topics"]["environment"]["PARTITIONS"])
+
+
+def test_replicas_share_a_folder_for_snapshots_that_is_theirs_in_the_image() -> None:
+    folder = SERVICES["scheduler"]["environment"]["SNAPSHOT_DIR"]
+
+    (volume,) = SERVICES["scheduler"]["volumes"]
+    assert volume == f"snapshots:{folder}"
+    # Docker gives a new volume the owner and the mode of what it is mounted on
+    made = re.search(r"install --directory --owner (\d+) --group (\d+) --mode 700 (\S+)", DOCKERFILE)
+    assert made is not None
+    assert made[3] == folder
+    assert f"USER {made[1]}:{made[2]}" in DOCKERFILE
 
 
 def test_prometheus_asks_every_program_where_it_answers() -> None:

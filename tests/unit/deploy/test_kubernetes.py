@@ -86,7 +86,7 @@ def test_each_file_is_named_by_its_kustomization() -> None:
             assert (kustomization.parent / folder / "kustomization.yaml").exists()
 
 
-def test_pods_meet_the_restricted_standard_and_write_to_nothing_but_tmp() -> None:
+def test_pods_meet_the_restricted_standard_and_write_to_nothing_but_tmp_and_snapshots() -> None:
     for name, pod, container in pods():
         assert pod["securityContext"]["runAsNonRoot"], name
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
@@ -97,7 +97,10 @@ def test_pods_meet_the_restricted_standard_and_write_to_nothing_but_tmp() -> Non
             "capabilities": {"drop": ["ALL"]},
         }, name
         assert container["resources"].keys() == {"requests", "limits"}, name
-        assert [each["mountPath"] for each in container["volumeMounts"] if not each.get("readOnly")] == ["/tmp"], name  # noqa: S108
+        snapshots = [each["value"] for each in container.get("env", ()) if each["name"] == "SNAPSHOT_DIR"]
+        assert bool(snapshots) is (name == "scheduler")
+        written = [each["mountPath"] for each in container["volumeMounts"] if not each.get("readOnly")]
+        assert written == ["/tmp", *snapshots], name  # noqa: S108
         assert {each["name"] for each in container["volumeMounts"]} == {each["name"] for each in pod["volumes"]}, name
 
 
