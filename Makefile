@@ -14,11 +14,12 @@ REPEAT ?= 1
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 UV := .local/uv-0.13.9
+OPERATOR := .local/prometheus-operator-0.80.1.0
 LOCK = $(UV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --custom-compile-command "make lock" $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-unit test-browser simulate lint check-alerts format kafka topics up down bench performance scaling bench-workers bench-endurance bench-recovery chaos lock clean
+.PHONY: help install demo test test-unit test-browser simulate lint check-alerts check-manifests format kafka topics up down bench performance scaling bench-workers bench-endurance bench-recovery chaos lock clean
 
 help: ## Print this list.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -51,6 +52,11 @@ check-alerts: $(INSTALLED) ## Test alert rules and dashboard with promtool and a
 	@promtool check config deploy/prometheus/prometheus.yml
 	@promtool test rules deploy/prometheus/alerts.test.yml
 	@$(BIN)/pytest -m prometheus tests/integration/test_prometheus.py
+
+check-manifests: ## Check what is for the Prometheus operator against its own definitions, from a package kept apart.
+	@test -x $(OPERATOR)/bin/python || $(PYTHON) -m venv $(OPERATOR)
+	@$(OPERATOR)/bin/python -m pip install -q --disable-pip-version-check cloudcoil-models-prometheus-operator==0.80.1.0
+	@$(OPERATOR)/bin/python -m dev.operator_objects
 
 format: $(INSTALLED) ## Format the code and mend what can be mended.
 	@$(BIN)/ruff check --fix .
