@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,18 +12,16 @@ import pytest
 
 from scheduler.job import Job
 from tests.support.records import Put
-from tests.support.schedules import JAVA, clock, wait_until
+from tests.support.schedules import JAVA, clock
+from tests.support.tab import SIZES, opened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from tests.support.schedules import Installation
 
 pytestmark = pytest.mark.browser
 
-SECONDS = 30_000
-"""For whatever the page waits for, in the browser's milliseconds."""
-SIZES = {"light": (1280, 860), "dark": (1280, 860), "phone": (390, 844)}
 TOKEN = "correct horse"  # noqa: S105 - of a test
 EVIL = '<img src=x onerror="window.hacked=1">'
 
@@ -33,64 +30,6 @@ TOO_WIDE = """[`${document.documentElement.scrollWidth} of ${innerWidth} pixels`
     .filter((each) => document.documentElement.scrollWidth > innerWidth && (typeof each === 'string'
         || each.scrollWidth > each.clientWidth + 1 || each.getBoundingClientRect().right > innerWidth))
     .map((each) => each.outerHTML?.slice(0, 120) ?? each)"""
-
-
-class Tab:
-    """A page of the browser, and all that it complained of."""
-
-    def __init__(self, page: Any, base: str) -> None:
-        self.page = page
-        self.base = base
-        self.complaints: list[str] = []
-        page.set_default_timeout(SECONDS)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("console", self._console)
-
-    def _console(self, message: Any) -> None:
-        # an answer of 401 or 404 is part of some tests; the browser calls it an error of its own
-        if message.type == "error" and "Failed to load resource" not in message.text:
-            self.complaints.append(message.text)
-
-    def open(self, path: str = "") -> Any:
-        """Go to a page, as by its address."""
-        self.page.goto(f"{self.base}/#/{path}")
-        return self.shown()
-
-    def shown(self) -> Any:
-        """The page once it is drawn."""
-        self.page.wait_for_selector("main[aria-busy=false] h1")
-        return self.page
-
-    def role(self, role: str, name: str | re.Pattern[str], **more: Any) -> Any:
-        """What a person would call it."""
-        return self.page.get_by_role(role, name=name, **more)
-
-    def until(self, condition: str) -> None:
-        """Return once the page's own script would find it true; the page forbids what the browser's driver does."""
-        wait_until(lambda: self.page.evaluate(condition), condition)
-
-    def press(self, *keys: str) -> None:
-        for key in keys:
-            self.page.keyboard.press(key)
-
-    def sees(self, text: str, where: str = "main") -> None:
-        self.page.locator(where).get_by_text(text).first.wait_for()
-
-
-@contextmanager
-def opened(installation: Installation, chromium: Any, *, mode: str = "light", **settings: Any) -> Iterator[Tab]:
-    """A tab on the page of a replica; whatever it complains of fails the test."""
-    width, height = SIZES[mode]
-    with installation.replica(server_addr="127.0.0.1:0", **settings) as replica:
-        context = chromium.new_context(
-            viewport={"width": width, "height": height}, color_scheme="dark" if mode == "dark" else "light"
-        )
-        tab = Tab(context.new_page(), f"http://{replica.api_address}")
-        try:
-            yield tab
-        finally:
-            context.close()
-        assert tab.complaints == []
 
 
 def furnish(installation: Installation) -> None:
@@ -197,8 +136,7 @@ def test_everything_is_reached_by_the_keyboard(install: Callable[..., Installati
     with opened(installation, chromium) as tab:
         page = tab.open()
         tab.press("g", "s")
-        page.wait_for_url("**/#/schedules")
-        tab.shown()
+        tab.role("heading", "Schedules").wait_for()
         tab.press("/")
         tab.until("document.activeElement.type === 'search'")
         page.keyboard.type("b-")
@@ -230,6 +168,7 @@ def test_a_schedule_that_recurs_is_shown_with_its_next_due_time(
     installation.write(installation.schedule(b"every", cron="@every 1s"))
     with opened(installation, chromium) as tab:
         page = tab.open("schedules")
+        page.locator("tbody time").first.wait_for()  # while it fires, it is in no list
         shown = "document.querySelector('tbody time')?.dateTime"
         first = page.evaluate(shown)
         tab.until(f"{shown} > {json.dumps(first)}")

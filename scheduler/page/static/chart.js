@@ -28,7 +28,7 @@ export function hour(first, minutes) {
     );
   });
   // at the clock's own tens, not at tens from now
-  const marks = minutes.map((_, number) => number).filter((number) => at(number).getMinutes() % 10 === 0 && number < minutes.length - 2);
+  const marks = minutes.map((_, number) => number).filter((number) => at(number).getMinutes() % 10 === 0 && number > 1 && number < minutes.length - 2);
   const drawn = s(
     "svg",
     { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "chart", "aria-hidden": "true", preserveAspectRatio: "none" },

@@ -13,9 +13,19 @@ export default async function create(root, page) {
   const old = like ? await get(schedulePath(like), place, page.signal) : null;
   const text = (name, more = {}) => h("input", { name, autocomplete: "off", spellcheck: "false", ...more });
 
-  const id = text("id", { required: true, value: old?.id ?? page.query.get("id") ?? "", readonly: Boolean(old), placeholder: "order-17/reminder" });
+  // An input has no line ends and a textarea only its own: what nobody touches stays as it was.
+  const kept = new Map();
+  const hold = (input, was) => {
+    input.value = was;
+    kept.set(input, { shown: input.value, was });
+    return input;
+  };
+  const held = (input) => (kept.get(input)?.shown === input.value ? kept.get(input).was : input.value);
+
+  const id = text("id", { required: true, readonly: Boolean(old), placeholder: "order-17/reminder" });
+  hold(id, old?.id ?? page.query.get("id") ?? "");
   const target = text("target_topic", { required: true, value: old?.target_topic ?? "", pattern: "[A-Za-z0-9._\\-]{1,249}", placeholder: "emails" });
-  const targetKey = text("target_key", { value: old?.target_key ?? "" });
+  const targetKey = hold(text("target_key"), old?.target_key ?? "");
   const how = h("div", { class: "tabs", role: "group", "aria-label": "When" });
   const when = h("div", { class: "row" });
   const inputs = {
@@ -34,13 +44,13 @@ export default async function create(root, page) {
   put(how, Object.entries(names).map(([way, name]) => h("button", { type: "button", "data-way": way, onclick: () => choose(way) }, name)));
   choose(old ? (old.cron ? "cron" : "at") : "delay");
 
-  const payload = h("textarea", { name: "payload", rows: 8, class: "mono", spellcheck: "false", value: old?.payload ?? "" });
+  const payload = hold(h("textarea", { name: "payload", rows: 8, class: "mono", spellcheck: "false" }), old?.payload ?? "");
   const base64 = h("input", { type: "checkbox", name: "base64", checked: old?.payload_encoding === "base64" });
   const headers = h("div", { class: "stack" });
   const addHeader = (header = { name: "", value: "", encoding: "text" }) => {
     const row = h("div", { class: "row header", "data-encoding": header.encoding, "data-null": String(header.value === null) },
-      text("header-name", { placeholder: "name", "aria-label": "Header name", value: header.name }),
-      text("header-value", { placeholder: header.value === null ? "no value" : "value", "aria-label": "Header value", value: header.value ?? "" }),
+      hold(text("header-name", { placeholder: "name", "aria-label": "Header name" }), header.name),
+      hold(text("header-value", { placeholder: header.value === null ? "no value" : "value", "aria-label": "Header value" }), header.value ?? ""),
       button("Remove", () => row.remove()));
     headers.append(row);
     return row;
@@ -55,11 +65,11 @@ export default async function create(root, page) {
   const fault = h("div");
 
   function body() {
-    const said = { id: id.value, target_topic: target.value, payload: payload.value };
+    const said = { id: held(id), target_topic: target.value, payload: held(payload) };
     if (base64.checked) said.payload_encoding = "base64";
     if (targetKey.value || old?.target_key === "") {
-      said.target_key = targetKey.value;
-      if (old?.target_key_encoding === "base64" && targetKey.value === old.target_key) said.target_key_encoding = "base64";
+      said.target_key = held(targetKey);
+      if (old?.target_key_encoding === "base64" && held(targetKey) === old.target_key) said.target_key_encoding = "base64";
     }
     for (const input of when.querySelectorAll("input")) {
       if (input.value.trim()) said[input.name] = input.name === "at" ? instantOf(input.value, old) : input.value.trim();
@@ -67,7 +77,7 @@ export default async function create(root, page) {
     said.headers = [...headers.children].map((row) => {
       const [name, value] = row.querySelectorAll("input");
       const none = row.dataset.null === "true" && !value.value;
-      return { name: name.value, value: none ? null : value.value, encoding: row.dataset.encoding };
+      return { name: held(name), value: none ? null : held(value), encoding: row.dataset.encoding };
     });
     if (misfire.value) said.misfire = misfire.value;
     if (grace.value.trim()) said.misfire_grace = grace.value.trim();

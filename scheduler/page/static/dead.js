@@ -3,8 +3,8 @@
 import { ask, get } from "./api.js";
 import { confirm, toast } from "./dialogs.js";
 import { h, put } from "./dom.js";
-import { count, distance, instant, plural } from "./format.js";
-import { button, chip, empty, facts, heading, headerTable, known, mono, note, opener, payload, table } from "./parts.js";
+import { count, distance, instant, plural, visible } from "./format.js";
+import { button, chip, clamp, empty, facts, heading, headerTable, known, mono, note, opener, payload, table } from "./parts.js";
 import { amend } from "./route.js";
 
 const PAGE = 100;
@@ -53,10 +53,10 @@ export default async function dead(root, page) {
         ["Letter", (each) => opener(mono(each.id), () => whole(each))],
         ["Given up", (each) => distance(each.time)],
         ["Kind", (each) => chip(each.kind, "kind")],
-        ["Name", (each) => each.name, "wrap"],
-        ["Cluster or target", (each) => mono(each.cluster)],
+        ["Name", (each) => (each.name ? clamp(each.name) : ""), "wrap"],
+        ["Cluster or target", (each) => (each.cluster ? mono(each.cluster) : ""), "clip"],
         ["Attempts", (each) => each.attempts ?? "", "number"],
-        ["Why", (each) => each.reason, "wrap"],
+        ["Why", (each) => (each.reason ? clamp(each.reason) : ""), "wrap"],
         ...(open ? [] : [["Dealt with", (each) => [chip(each.settled, "cancelled"), " ", distance(each.settled_at)]]]),
       ], found) : empty(open ? "No dead letter waits." : "None was dealt with.", open ? "What cannot be delivered or run ends here." : ""),
       cursor ? h("p", { class: "more" }, button("Older", older)) : null,
@@ -125,6 +125,7 @@ async function whole(letter) {
   return [
     facts([
       ["Run", all.run_id && mono(all.run_id)],
+      ["Why", all.reason && visible(all.reason)],
       ["Came from", all.source && mono(all.source)],
       ["First failure", all.first_failure && instant(all.first_failure)],
       ["Last failure", all.last_failure && instant(all.last_failure)],
@@ -133,9 +134,9 @@ async function whole(letter) {
       ["Attempt", (each) => each.attempt, "number"],
       ["Started", (each) => instant(each.started)],
       ["Ended", (each) => instant(each.ended)],
-      ["Error", (each) => each.error, "wrap"],
+      ["Error", (each) => (each.error ? visible(each.error) : ""), "wrap"],
     ], all.errors)] : null,
-    all.output_tail ? [h("h3", null, "The end of the last output"), h("pre", { class: "payload", tabindex: "0" }, all.output_tail)] : null,
+    all.output_tail ? [h("h3", null, "The end of the last output"), h("pre", { class: "payload", tabindex: "0" }, visible(all.output_tail, { lines: true }))] : null,
     h("h3", null, "Value"), all.can_redrive ? payload(all.value, "text", { cut: all.value_is_cut }) : note("It was too large to be kept, so it cannot be redriven.", "warn"),
     h("h3", null, "Headers"), headerTable(Object.entries(all.headers).map(([name, value]) => ({ name, value }))),
   ];

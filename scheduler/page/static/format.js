@@ -84,6 +84,23 @@ export function hex(raw, most = 4096) {
   return lines.join("\n");
 }
 
+// What shows nothing, or turns around what comes after it, as escapes: two ids that differ look different.
+const UNSEEN = /([\u0000-\u001f\u007f-\u009f\u200b\u2028-\u202e\u2060\u2066-\u2069\ufeff])/;
+const SHORT = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
+
+export function visible(text, { lines = false } = {}) {
+  const escaped = (each) => {
+    const code = each.charCodeAt(0).toString(16);
+    return h("span", { class: "escape" }, SHORT[each] ?? (code.length > 2 ? `\\u${code.padStart(4, "0")}` : `\\x${code.padStart(2, "0")}`));
+  };
+  const shown = [""];
+  for (const each of String(text).split(UNSEEN)) {
+    if (UNSEEN.test(each) && !(lines && each in SHORT)) shown.push(escaped(each), "");
+    else shown[shown.length - 1] += each; // few nodes, however many lines
+  }
+  return shown;
+}
+
 export function pretty(text) {
   try {
     return JSON.stringify(JSON.parse(text), null, 2);

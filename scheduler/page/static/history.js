@@ -2,8 +2,8 @@
 
 import { get } from "./api.js";
 import { h, put } from "./dom.js";
-import { count, distance, duration, instant } from "./format.js";
-import { button, chip, empty, facts, heading, headerTable, known, mono, note, opener, payload, scheduleLink, table } from "./parts.js";
+import { count, distance, duration, instant, visible } from "./format.js";
+import { button, chip, clamp, empty, facts, heading, headerTable, known, mono, note, opener, payload, scheduleLink, table } from "./parts.js";
 import { amend } from "./route.js";
 
 const OUTCOMES = ["fired", "misfired", "cancelled", "rejected", "undeliverable"];
@@ -90,9 +90,9 @@ export function events(list, { id = true, fresh = new Set() } = {}) {
     ["When", (each) => opener(instant(each.time), () => whole(each), { first: !id })],
     ["Outcome", (each) => chip(each.outcome)],
     ...(id ? [["Schedule", (each) => scheduleLink(each.id), "wrap"]] : []),
-    ["Target", (each) => (each.target_topic ? mono(each.target_topic) : "")],
+    ["Target", (each) => (each.target_topic ? mono(each.target_topic) : ""), "clip"],
     ["Late", (each) => (each.lateness_ms === null ? "" : h("span", { class: each.lateness_ms > 1000 && each.outcome === "fired" ? "warn-text" : "" }, duration(each.lateness_ms))), "number"],
-    ["Why", (each) => [each.reason && mono(each.reason), each.detail && ` ${each.detail}`], "wrap"],
+    ["Why", (each) => [each.reason && mono(each.reason), each.reason && " ", each.detail && clamp(each.detail)], "wrap"],
   ], list);
   list.forEach((each, number) => fresh.has(each.place) && shown.querySelectorAll("tbody tr")[number].classList.add("fresh"));
   return shown;
@@ -105,7 +105,7 @@ async function whole(event) {
       ["Due", all.due && [instant(all.due), " ", h("span", { class: "faint" }, distance(all.due))]],
       ["Fire id", all.fire_id && mono(all.fire_id)],
       ["Record", mono(all.place)],
-      ["Why", [all.reason && mono(all.reason), all.detail && ` ${all.detail}`].filter(Boolean)],
+      ["Why", [all.reason && mono(all.reason), all.reason && " ", all.detail && visible(all.detail)].filter(Boolean)],
     ]),
     h("h3", null, "Payload"), all.payload === null ? h("p", { class: "faint" }, "None.") : payload(all.payload, all.payload_encoding, { cut: all.payload_is_cut }),
     h("h3", null, `Headers (${count(all.headers.length)})`), headerTable(all.headers),

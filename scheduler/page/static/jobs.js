@@ -2,8 +2,8 @@
 
 import { get } from "./api.js";
 import { h, put } from "./dom.js";
-import { distance, duration, instant, plural } from "./format.js";
-import { button, chip, empty, facts, heading, known, mono, opener, scheduleLink, table } from "./parts.js";
+import { distance, duration, instant, plural, visible } from "./format.js";
+import { button, chip, clamp, empty, facts, heading, known, mono, opener, scheduleLink, table } from "./parts.js";
 import { link } from "./route.js";
 
 const PAGE = 50;
@@ -27,7 +27,7 @@ async function all(root, page) {
     const rows = last.jobs.filter((each) => `${each.job} ${each.cluster}`.toLowerCase().includes(text));
     put(body,
       rows.length ? table("Jobs", [
-        ["Job", (each) => h("a", { class: "id strong", href: link("jobs", { id: each.id }) }, each.job), "wrap"],
+        ["Job", (each) => h("a", { class: "id strong clamp", title: each.job, href: link("jobs", { id: each.id }) }, visible(each.job)), "wrap"],
         ["Cluster", (each) => mono(each.cluster)],
         ["Last run", (each) => distance(each.recent[0].ended ?? each.recent[0].time)],
         ["Ended", (each) => chip(each.recent[0].outcome)],
@@ -64,7 +64,7 @@ async function one(root, page, id) {
     const [last] = found;
     put(root,
       h("p", { class: "crumbs" }, h("a", { href: "#/jobs" }, "Jobs")),
-      heading(last?.job ?? id, last ? chip(last.outcome) : null),
+      heading(visible(last?.job ?? id), last ? chip(last.outcome) : null),
       last ? facts([["Cluster", mono(last.cluster)], ["Id", mono(id)], ["Schedule", scheduleLink(scheduleOf(last))], ["Worker of the last run", mono(last.worker ?? "")]]) : null,
       list);
     put(list,
@@ -75,7 +75,7 @@ async function one(root, page, id) {
         ["Took", took, "number"],
         ["Exit", (each) => each.exit ?? ""],
         ["Then", (each) => then(each)],
-        ["Error", (each) => each.error ?? "", "wrap"],
+        ["Error", (each) => (each.error ? clamp(each.error) : ""), "wrap"],
       ], found) : empty("No attempt of it is kept."),
       cursor ? h("p", { class: "more" }, button("Older", older)) : null,
       known(extent, "attempt"));
@@ -117,9 +117,10 @@ async function whole(run) {
       ["Started", all.started && instant(all.started)],
       ["Worker", mono(all.worker ?? "")],
       ["Result", mono(all.place)],
+      ["Error", all.error && visible(all.error)],
     ]),
     h("h3", null, "Output", all.output_is_cut ? h("span", { class: "faint" }, `, the end of ${plural(all.output_bytes, "byte")}`) : ""),
-    all.output ? h("pre", { class: "payload", tabindex: "0", "aria-label": "Output" }, all.output) : h("p", { class: "faint" }, "It said nothing."),
+    all.output ? h("pre", { class: "payload", tabindex: "0", "aria-label": "Output" }, visible(all.output, { lines: true })) : h("p", { class: "faint" }, "It said nothing."),
   ];
 }
 

@@ -77,10 +77,10 @@ function targets(pending) {
   const meter = (each) => h("meter", { min: 0, max: most, value: each.pending, "aria-hidden": "true" });
   return section("Pending by target",
     rows.length ? table("Pending by target", [
-      ["Target", (each) => h("a", { href: link("schedules", { target: each.target_topic }), class: "mono" }, each.target_topic)],
+      ["Target", (each) => h("a", { href: link("schedules", { target: each.target_topic }), class: "mono" }, each.target_topic), "clip"],
       ["Pending", (each) => count(each.pending), "number"],
       ["", meter, "meter"],
-    ], rows) : empty("Nothing is pending."),
+    ], rows, { look: "pairs" }) : empty("Nothing is pending."),
     pending.later ? h("p", { class: "faint" }, `${plural(pending.later, "one-shot")} of them due in more than two minutes`) : null,
     pending.targets.length > rows.length ? h("p", { class: "faint" }, `and ${plural(pending.targets.length - rows.length, "more target")}`) : null);
 }
@@ -91,7 +91,7 @@ function outcomes(ended) {
     rows.length ? table("Outcomes", [
       ["Outcome", ([name]) => h("a", { href: link("history", { outcome: name }), class: "plain" }, chip(name))],
       ["Schedules", ([, n]) => count(n), "number"],
-    ], rows) : empty(ended.known.why ? `The history cannot be read: ${ended.known.why}.` : "Nothing has ended in the last hour."));
+    ], rows, { look: "pairs" }) : empty(ended.known.why ? `The history cannot be read: ${ended.known.why}.` : "Nothing has ended in the last hour."));
 }
 
 function replicaTable(replicas, partitions) {
@@ -101,7 +101,7 @@ function replicaTable(replicas, partitions) {
   return section(`${plural(replicas.replicas.length, "replica")}, ${plural(partitions.length, "partition")}`,
     silent.map((each) => note(`${each.client_id} does not answer: ${each.why}.`, "warn")),
     table("Replicas and partitions", [
-      ["Partition", (each) => mono(several ? `${each.topic}/${each.partition}` : each.partition)],
+      ["Partition", (each) => [h("span", { class: "phone" }, "Partition "), mono(several ? `${each.topic}/${each.partition}` : each.partition)], "name"],
       ["Replica", (each) => [mono(each.replica.address ?? each.replica.client_id), each.replica.me ? h("span", { class: "faint beside" }, "this one") : null]],
       ["State", (each) => [chip(each.state), each.paused ? [" ", chip("paused")] : null]],
       ["Pending", (each) => count(each.pending), "number"],

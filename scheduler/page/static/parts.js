@@ -1,14 +1,17 @@
 // Pieces that several pages share.
 
 import { h, icon, put } from "./dom.js";
-import { distance, hex, instant, plural, pretty, rawBytes } from "./format.js";
+import { distance, hex, instant, plural, pretty, rawBytes, visible } from "./format.js";
 import { link } from "./route.js";
 
 export const heading = (text, ...beside) => h("div", { class: "heading" }, h("h1", { tabindex: "-1" }, text), beside);
 
 export const chip = (text, kind = text) => h("span", { class: `chip chip-${kind}` }, text);
 
-export const mono = (text) => h("span", { class: "mono" }, text);
+export const mono = (text) => h("span", { class: "mono", title: String(text).length > 24 ? text : null }, visible(text));
+
+// Some lines of it; all of it where the pointer rests.
+export const clamp = (text) => h("span", { class: "clamp", title: text }, visible(text));
 
 const MARK = "M10 2a8 8 0 1 0 0 16 8 8 0 0 0 0-16Zm0 4v5m0 3v.01";
 
@@ -34,22 +37,29 @@ export function known(extent, what) {
   return h("p", { class: "faint" }, `${plural(extent.records, what)} since `, instant(extent.since), `: ${reach}.`);
 }
 
-// columns: [title, cell(row), class]; a row is a link where `href` gives one.
-export function table(caption, columns, rows, { foot } = {}) {
+// A cell is one thing or none, so that it can stand beside its title on a phone.
+function one(shown) {
+  if (!Array.isArray(shown)) return shown;
+  const there = shown.filter((each) => each !== null && each !== undefined && each !== false && each !== "");
+  return there.length ? h("span", null, there) : null;
+}
+
+// columns: [title, cell(row), class]; with the look `pairs`, a row stays one line on a phone.
+export function table(caption, columns, rows, { foot, look = "" } = {}) {
   const head = h("tr", null, columns.map(([title, , kind]) => h("th", { scope: "col", class: kind }, title)));
   const body = rows.map((row) =>
-    h("tr", null, columns.map(([title, cell, kind]) => h("td", { class: kind, "data-title": title }, cell(row)))),
+    h("tr", null, columns.map(([title, cell, kind]) => h("td", { class: kind, "data-title": title }, one(cell(row))))),
   );
   return h(
     "div",
-    { class: "table", role: "region", "aria-label": caption, tabindex: "0" },
+    { class: `table ${look}`, role: "region", "aria-label": caption, tabindex: "0" },
     h("table", null, h("caption", { class: "hidden" }, caption), h("thead", null, head), h("tbody", null, body)),
     foot,
   );
 }
 
 export const scheduleLink = (id, place = {}) =>
-  h("a", { href: link("schedule", { id, topic: place.topic, partition: place.partition }), class: "mono id" }, id);
+  h("a", { href: link("schedule", { id, topic: place.topic, partition: place.partition }), class: "mono id clamp", title: id }, visible(id));
 
 export function due(schedule) {
   if (schedule.paused) return [chip("paused"), " ", instant(schedule.due)];
@@ -61,8 +71,8 @@ export function payload(text, encoding, { cut = false } = {}) {
   const raw = rawBytes(text, encoding);
   const ways = [];
   const json = encoding === "text" && !cut ? pretty(text) : null;
-  if (json !== null) ways.push(["JSON", () => json]);
-  if (encoding === "text") ways.push(["Text", () => text]);
+  if (json !== null) ways.push(["JSON", () => visible(json, { lines: true })]);
+  if (encoding === "text") ways.push(["Text", () => visible(text, { lines: true })]);
   ways.push(["Hex", () => hex(raw)]);
   if (!raw.length) return h("p", { class: "faint" }, "Empty: 0 bytes.");
   const shown = h("pre", { class: "payload", tabindex: "0", "aria-label": "Payload" });
@@ -97,14 +107,14 @@ export function opener(text, load, { first = true, title = "Show all of it" } = 
 }
 
 export function facts(pairs) {
-  const there = pairs.filter(([, value]) => value !== null && value !== undefined && value !== "");
+  const there = pairs.filter(([, value]) => value !== null && value !== undefined && value !== "" && value.length !== 0);
   return h("dl", { class: "facts" }, there.map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value))));
 }
 
 export function headerTable(headers) {
   if (!headers.length) return h("p", { class: "faint" }, "None.");
   return table("Headers", [
-    ["Name", (each) => mono(each.name)],
+    ["Name", (each) => mono(each.name), "name"],
     ["Value", (each) => (each.value === null ? h("em", { class: "faint" }, "no value") : mono(each.value)), "wrap"],
     ...(headers.some((each) => each.encoding === "base64") ? [["Written as", (each) => each.encoding]] : []),
   ], headers);

@@ -3,7 +3,7 @@
 import { ask, get, schedulePath } from "./api.js";
 import { confirm, dialog, toast } from "./dialogs.js";
 import { h, put } from "./dom.js";
-import { bytes, distance, instant } from "./format.js";
+import { bytes, distance, instant, visible } from "./format.js";
 import { events } from "./history.js";
 import { button, chip, empty, facts, field, headerTable, heading, known, mono, note, payload, section, table } from "./parts.js";
 import { link } from "./route.js";
@@ -26,14 +26,14 @@ export default async function schedule(root, page) {
   const state = found === null ? chip("not in force", "cancelled") : found.paused ? chip("paused") : found.cron ? chip("recurring") : chip("pending");
   put(root,
     h("p", { class: "crumbs" }, h("a", { href: "#/schedules" }, "Schedules")),
-    heading(h("span", { class: "mono title" }, id), state),
+    heading(h("span", { class: "mono title" }, visible(id)), state),
     found ? [deeds(found, page), about(found)] : [note(missing, "warn"), h("p", null, h("a", { href: link("create", { id }), class: "button" }, "Write a schedule with this id"))],
     await ends(past),
     versions(id, found ?? place, page));
 }
 
 function several(root, id, error) {
-  put(root, heading(h("span", { class: "mono title" }, id)), note(error.message, "warn"),
+  put(root, heading(h("span", { class: "mono title" }, visible(id))), note(error.message, "warn"),
     section("Where it stands", h("ul", null, error.document.places.map((each) =>
       h("li", null, h("a", { href: link("schedule", { id, ...each }) }, `${each.topic}, partition ${each.partition}`))))));
 }
@@ -49,7 +49,7 @@ function deeds(found, page) {
     await page.reload();
     return true;
   };
-  const name = h("span", { class: "mono" }, found.id);
+  const name = mono(found.id);
   const fire = act("POST", "/fire", (answer) => (answer.next_due ? "Fired. It goes on as before." : "Fired. It is over."));
   const plainly = (run) => run().catch((error) => toast(error.message, "error"));
   return h("div", { class: "actions" },
