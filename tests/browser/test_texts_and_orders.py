@@ -99,3 +99,35 @@ def test_what_comes_is_in_a_list_that_was_empty(install: Callable[..., Installat
         tab.sees("Nothing is in force.")
         installation.write(installation.schedule(b"comes", due_ms=clock.now_ms() + LATER_MS))
         tab.sees("comes", "tbody")
+
+
+def test_json_is_indented_and_not_rewritten(install: Callable[..., Installation], chromium: Any) -> None:
+    installation = install()
+    payload = b'{"id":12345678901234567890,"a":[],"b":[1.10,"x: {\\n}"],"a":null}'
+    installation.write(installation.schedule(b"json", payload, due_ms=clock.now_ms() + LATER_MS))
+    with opened(installation, chromium) as tab:
+        page = tab.open("schedule?id=json")
+        assert page.locator("pre.payload").inner_text().split("\n") == [
+            "{",
+            '  "id": 12345678901234567890,',
+            '  "a": [],',
+            '  "b": [',
+            "    1.10,",
+            r'    "x: {\n}"',
+            "  ],",
+            '  "a": null',
+            "}",
+        ]
+
+
+def test_the_history_is_told_from_when_to_when(install: Callable[..., Installation], chromium: Any) -> None:
+    installation = install()
+    installation.write(installation.schedule(b"gone", due_ms=clock.now_ms()))
+    with opened(installation, chromium) as tab:
+        installation.fired(b"gone")
+        page = tab.open("history?since=2020-01-01T00:00:00Z")
+        tab.sees("gone", "tbody")
+        page.get_by_label("Ended before").fill("2021-01-01T00:00:00")
+        tab.sees("Nothing fits")
+        page.get_by_label("Ended before").fill("")
+        tab.sees("gone", "tbody")

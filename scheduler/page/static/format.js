@@ -101,17 +101,10 @@ export function visible(text, { lines = false } = {}) {
   return shown;
 }
 
-export function pretty(text) {
-  try {
-    return JSON.stringify(JSON.parse(text), null, 2);
-  } catch {
-    return null;
-  }
-}
-
 // What <input type=datetime-local> holds, and back.
 export function toLocal(iso) {
   const at = new Date(iso);
   return new Date(at.getTime() - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
 }
+export const localOf = (iso) => (iso && !Number.isNaN(Date.parse(iso)) ? toLocal(iso) : "");
 export const fromLocal = (text) => (text ? new Date(text).toISOString() : "");

@@ -2,8 +2,8 @@
 
 import { get } from "./api.js";
 import { h, put } from "./dom.js";
-import { count, distance, duration, instant, visible } from "./format.js";
-import { button, chip, clamp, empty, facts, heading, headerTable, known, mono, note, opener, payload, scheduleLink, table } from "./parts.js";
+import { count, distance, duration, fromLocal, instant, localOf, visible } from "./format.js";
+import { button, chip, clamp, empty, facts, field, heading, headerTable, known, mono, note, opener, payload, scheduleLink, table } from "./parts.js";
 import { amend } from "./route.js";
 
 const OUTCOMES = ["fired", "misfired", "cancelled", "rejected", "undeliverable"];
@@ -18,7 +18,11 @@ export default async function history(root, page) {
   const chips = h("div", { class: "tabs", role: "group", "aria-label": "Outcomes" }, OUTCOMES.map((name) =>
     h("button", { type: "button", "aria-pressed": String(chosen.has(name)), onclick: (event) => toggle(event.currentTarget, name) }, name)));
   const live = h("button", { type: "button", class: "live", "aria-pressed": "true", onclick: () => setLive(live.getAttribute("aria-pressed") !== "true") }, h("span", { class: "dot" }), "Live");
-  const form = h("form", { class: "filters", role: "search", onsubmit: (event) => event.preventDefault() }, h("div", { class: "row" }, search, target), chips);
+  const moment = (name) => h("input", { type: "datetime-local", step: 1, name, value: localOf(query.get(name)) });
+  const [since, until] = [moment("since"), moment("until")];
+  const times = h("details", { open: Boolean(since.value || until.value) }, h("summary", null, "From when to when"),
+    h("div", { class: "row" }, field("Ended from", since), field("Ended before", until)));
+  const form = h("form", { class: "filters", role: "search", onsubmit: (event) => event.preventDefault() }, h("div", { class: "row" }, search, target), chips, times);
   const list = h("div");
   const status = h("div");
   put(root, heading("History", live), form, status, list);
@@ -29,7 +33,7 @@ export default async function history(root, page) {
   let turn = 0;
 
   const setLive = (on) => live.setAttribute("aria-pressed", String(on));
-  const wanted = () => ({ contains: search.value, target: target.value.trim(), outcome: [...chosen] });
+  const wanted = () => ({ contains: search.value, target: target.value.trim(), outcome: [...chosen], since: fromLocal(since.value), until: fromLocal(until.value) });
 
   function toggle(pressed, name) {
     if (!chosen.delete(name)) chosen.add(name);

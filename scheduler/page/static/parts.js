@@ -1,7 +1,8 @@
 // Pieces that several pages share.
 
 import { h, icon, put } from "./dom.js";
-import { distance, hex, instant, plural, pretty, rawBytes, visible } from "./format.js";
+import { distance, hex, instant, plural, rawBytes, visible } from "./format.js";
+import { indented } from "./json.js";
 import { link } from "./route.js";
 
 export const heading = (text, ...beside) => h("div", { class: "heading" }, h("h1", { tabindex: "-1" }, text), beside);
@@ -70,8 +71,8 @@ export function due(schedule) {
 export function payload(text, encoding, { cut = false } = {}) {
   const raw = rawBytes(text, encoding);
   const ways = [];
-  const json = encoding === "text" && !cut ? pretty(text) : null;
-  if (json !== null) ways.push(["JSON", () => visible(json, { lines: true })]);
+  const json = encoding === "text" && !cut ? indented(text) : null;
+  if (json !== null) ways.push(["JSON", () => json]);
   if (encoding === "text") ways.push(["Text", () => visible(text, { lines: true })]);
   ways.push(["Hex", () => hex(raw)]);
   if (!raw.length) return h("p", { class: "faint" }, "Empty: 0 bytes.");

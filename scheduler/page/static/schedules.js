@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { h, put } from "./dom.js";
-import { bytes, count, fromLocal, instant, toLocal } from "./format.js";
+import { bytes, count, fromLocal, instant, localOf } from "./format.js";
 import { button, due, empty, field, heading, mono, note, scheduleLink, table, unanswered } from "./parts.js";
 import { amend, link } from "./route.js";
 
@@ -83,7 +83,6 @@ function sorted(found, order) {
 }
 
 function filters(given) {
-  const local = (iso) => (iso && !Number.isNaN(Date.parse(iso)) ? toLocal(iso) : "");
   const choice = (name, chosen, options) =>
     h("select", { name }, options.map(([value, text]) => h("option", { value, selected: value === chosen }, text)));
   const more = ["target_key", "due_from", "due_to", "paused"].some((name) => given[name]);
@@ -97,8 +96,8 @@ function filters(given) {
     h("details", { open: more }, h("summary", null, "More filters"),
       h("div", { class: "row" },
         field("Target key", h("input", { name: "target_key", value: given.target_key, autocomplete: "off", spellcheck: "false" })),
-        field("Due from", h("input", { type: "datetime-local", step: 1, name: "due_from", value: local(given.due_from) })),
-        field("Due before", h("input", { type: "datetime-local", step: 1, name: "due_to", value: local(given.due_to) })),
+        field("Due from", h("input", { type: "datetime-local", step: 1, name: "due_from", value: localOf(given.due_from) })),
+        field("Due before", h("input", { type: "datetime-local", step: 1, name: "due_to", value: localOf(given.due_to) })),
         field("Paused", choice("paused", given.paused, [["", "all"], ["true", "only paused"], ["false", "not paused"]])))));
 }
 
