@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import socket
 import stat
 import threading
 from contextlib import suppress
@@ -36,6 +37,10 @@ AHEAD_MS = 60_000
 """How far the clock that it was written by may be ahead of ours."""
 CLOSE_SECONDS = 20.0
 """For files that are still to be written at a stop; orchestrators kill after 30 s."""
+UNFINISHED = ".new"
+"""How the name of a file ends that is still written to."""
+ABANDONED_MS = 3_600_000
+"""After so long nobody writes to it any more."""
 _DIGEST_BYTES = 32
 
 log = logging.getLogger("scheduler.snapshots")
@@ -179,6 +184,7 @@ class Snapshots:
         self._thread.join(CLOSE_SECONDS)
 
     def _main(self) -> None:
+        self._sweep()
         while (written := self._to_write.get()) is not None:
             where = fields(topic=written.topic.name, partition=written.partition)
             try:
@@ -187,6 +193,17 @@ class Snapshots:
                 log.warning("snapshot not written", extra={**where, **fields(detail=str(error))})
             else:
                 log.debug("snapshot written", extra=where)
+
+    def _sweep(self) -> None:
+        """Remove what replicas that were killed have left unfinished."""
+        try:
+            for left in self._folder.glob(f"*{UNFINISHED}"):
+                if self._clock.now_ms() - left.stat().st_mtime * 1000 > ABANDONED_MS:
+                    left.unlink()
+        except FileNotFoundError:
+            pass  # another replica has removed it
+        except OSError as error:
+            log.warning("unfinished snapshots not removed", extra=fields(folder=str(self._folder), detail=str(error)))
 
     def _write(self, written: _Written) -> None:
         topic = written.topic
@@ -199,7 +216,8 @@ class Snapshots:
         }
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._path(topic.name, written.partition)
-        temporary = path.with_suffix(f".{os.getpid()}.new")
+        # replicas may share the folder, and each has the same process id in its container
+        temporary = path.with_suffix(f".{socket.gethostname()}-{os.getpid()}{UNFINISHED}")
         with suppress(FileNotFoundError):
             temporary.unlink()
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

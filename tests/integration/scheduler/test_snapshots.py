@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from typing import TYPE_CHECKING
 
@@ -197,6 +198,20 @@ def test_a_cancel_of_which_compaction_has_left_nothing_holds(
     with installation.replica(snapshot_dir=tmp_path) as again:
         wait_until_pending(again, 1)
         assert starts(again) == {"rejected": 1}
+
+
+def test_what_replicas_have_left_unfinished_is_removed_and_what_they_still_write_is_not(
+    installation: Installation, tmp_path: Path
+) -> None:
+    """They may share a folder."""
+    left, under_way = tmp_path / "schedules-0.gone-1.new", tmp_path / "schedules-0.another-1.new"
+    for each in (left, under_way):
+        each.write_bytes(b"half of it")
+    long_ago = clock.now_ms() / 1000 - 2 * HOUR_MS / 1000
+    os.utime(left, (long_ago, long_ago))
+    with installation.replica(snapshot_dir=tmp_path):
+        wait_until(lambda: not left.exists(), "it is removed")
+    assert under_way.read_bytes() == b"half of it"
 
 
 def test_a_folder_that_cannot_be_written_to_stops_nothing(installation: Installation, tmp_path: Path) -> None:
