@@ -12,7 +12,7 @@ const MOST = 1000;
 
 export default async function history(root, page) {
   const query = page.query;
-  const search = h("input", { type: "search", name: "contains", placeholder: "Search by schedule id  ( / )", "aria-label": "Search by schedule id", value: query.get("contains") ?? "", autocomplete: "off", spellcheck: "false" });
+  const search = h("input", { type: "search", name: "search", placeholder: "Search by schedule id  ( / )", "aria-label": "Search by schedule id", value: query.get("contains") ?? "", autocomplete: "off", spellcheck: "false" });
   const target = h("input", { name: "target", placeholder: "Target topic", "aria-label": "Target topic", value: query.get("target") ?? "", autocomplete: "off", spellcheck: "false" });
   const chosen = new Set(query.getAll("outcome"));
   const chips = h("div", { class: "tabs", role: "group", "aria-label": "Outcomes" }, OUTCOMES.map((name) =>
