@@ -106,6 +106,7 @@ def test_everything_that_is_served_by_us_is_on_the_dashboard_or_counts_for_one_t
     assert missing == {
         "planner_sync_seconds",  # a detail of the planner's own
         "scheduler_schedules_topic_added_partitions",  # an alert says it
+        "scheduler_standby_schedules",  # beside the partitions that are followed
         "scheduler_stuck_calls",  # likewise
         "worker_poll_age_seconds",  # likewise
     }
