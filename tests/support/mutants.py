@@ -94,13 +94,14 @@ def _no_fence() -> Iterator[Patch]:
 
 
 def _stable_offset() -> Iterator[Patch]:
-    def high_watermark(self: cluster.Cluster, place: TopicPartition) -> int:
+    def high_watermark(self: cluster.Cluster, topic: str, partition: int) -> int:
+        place = TopicPartition(topic, partition)
         asked = self._admin.list_offsets(
             {place: OffsetSpec.latest()}, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=10
         )
         return int(asked[place].result(10).offset)
 
-    yield cluster.Cluster, "_high_watermark", high_watermark
+    yield cluster.Cluster, "high_watermark", high_watermark
 
 
 def _no_mark() -> Iterator[Patch]:
