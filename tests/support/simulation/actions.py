@@ -290,6 +290,24 @@ def _followed_beside_firing(dice: Dice, taste: Taste) -> list[Step]:
     )
 
 
+def _kept_long_ago(dice: Dice, taste: Taste) -> list[Step]:
+    """What is kept on a disk is of before the log was cleaned; replicas with another disk were owners meanwhile."""
+    schedule = _schedule(dice, taste)[0]
+    ends = dice.choice((Step("cancel", {"key": schedule.arguments["key"], "hold": False}), Step("rest", {})))
+    away = (700_000, 3_700_000) if dice.random() < 0.5 else (400_000, 100_000)
+    return _mixed(
+        dice,
+        taste,
+        *[Step("take_over", {})] * dice.choice((0, 1)),
+        schedule._replace(arguments={**schedule.arguments, "delay_ms": 30_000, "hold": False}),
+        Step("rest", {}),
+        *[Step("take_over", {})] * dice.choice((1, 2)),
+        *[step for ms in away for step in (ends, Step("rest", {}), Step("advance", {"ms": ms}), Step("compact", {}))],
+        *[Step("take_over", {})] * dice.choice((1, 2)),
+        Step("work", {}, 0),
+    )
+
+
 def _followed_long_ago(dice: Dice, taste: Taste) -> list[Step]:
     """A replica that follows stands still, while the log is cleaned of what it has not read."""
     schedule = _schedule(dice, taste)[0]
@@ -376,6 +394,7 @@ ACTIONS: dict[str, tuple[float, Callable[[Dice, Taste], list[Step]]]] = {
     "read_ahead": (1, _read_ahead),
     "followed": (1, _followed),
     "followed_beside_firing": (0.5, _followed_beside_firing),
+    "kept_long_ago": (0.5, _kept_long_ago),
     "followed_long_ago": (0.5, _followed_long_ago),
     "late_target": (1, _late_target),
     "work": (12, _of_replica("work")),

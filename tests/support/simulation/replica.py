@@ -45,9 +45,10 @@ RETRY_MS = 500
 class Replica:
     """Steps of one replica; those that make no sense at the moment do nothing."""
 
-    def __init__(self, world: World, name: str, followed: Standby | None = None) -> None:
+    def __init__(self, world: World, name: str, disk: int, followed: Standby | None = None) -> None:
         self.world = world
         self.name = name
+        self.disk = disk
         self.mutation = world.mutation
         self.engine = world.new_engine() if followed is None else followed.engine
         if world.ahead_ms is not None:
@@ -101,10 +102,11 @@ class Replica:
     # -- what is kept --------------------------------------------------------------------------------
 
     def _begin_warm(self) -> None:
-        """Go on from what another one has kept, where that is not too old."""
+        """Go on from what another one has kept on the same disk, where that is not too old."""
         lasts_ms = COMPACTION_LAG_MS * SHARE if self.mutation is not Mutation.KEPT_FOR_EVER else self.world.now_ms
-        if self.world.kept is not None and self.world.now_ms - self.world.kept_ms <= lasts_ms:
-            kept = from_bytes(memoryview(self.world.kept))
+        kept_ms, written = self.world.kept.get(self.disk, (0, None))
+        if written is not None and self.world.now_ms - kept_ms <= lasts_ms:
+            kept = from_bytes(memoryview(written))
             self.engine.horizon_ms = self.now_ms()
             self.engine.resume(kept)
             self.position = kept.read_to
@@ -125,7 +127,7 @@ class Replica:
         """Put down what is pending, where nothing is left to be said."""
         kept = self.engine.kept(self._read_to + 1)
         if kept is not None:
-            self.world.kept, self.world.kept_ms = b"".join(to_bytes(kept, {})), self.world.now_ms
+            self.world.kept[self.disk] = (self.world.now_ms, b"".join(to_bytes(kept, {})))
             self.world.say(f"{self.name} keeps what is pending at {kept.read_to}")
 
     # -- taking over ---------------------------------------------------------------------------------

@@ -35,6 +35,8 @@ LATE_TARGET = "late"
 """A topic that is not always there."""
 MOST_WORK = 1000
 """Transactions until all is done."""
+DISKS = 2
+"""Where replicas keep things: two replicas after one another have the same one, then two have the other."""
 ZOMBIES = 3
 """Replicas that still get steps after others have taken over."""
 
@@ -69,9 +71,8 @@ class World(Clients):
         self.compacted = 0
         self.keeps = ahead_ms is not None and ahead_ms != SOON_MS
         """Whether what is pending is kept, and who takes over begins with that."""
-        self.kept: bytes | None = None
-        """What a replica has kept last, and when."""
-        self.kept_ms = 0
+        self.kept: dict[int, tuple[int, bytes]] = {}
+        """When something was kept last on each disk, and what."""
         self.standby: Standby | None = None
         """A replica that follows and does not own."""
         self.replicas: list[Replica] = []
@@ -122,7 +123,7 @@ class World(Clients):
         followed = None
         if follows and self.standby is not None:
             followed, self.standby = self.standby if self.standby.is_good else None, None
-        self.assigned = Replica(self, f"r{self._names}", followed)
+        self.assigned = Replica(self, f"r{self._names}", self._names // 2 % DISKS, followed)
         self.replicas.append(self.assigned)
         self.say(f"{self.assigned.name} is given the partition")
 
