@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from worker.execution import Command
 
 RECEIVE_BYTES = 256 * 1024
+UNSENT_BYTES = 4096
+"""Orders that follow from one piece of news go in one message of about this size: each message wakes the guardian."""
 END_SECONDS = UNKILLABLE_SECONDS + 5.0
 
 
@@ -65,6 +67,7 @@ class Commands:
         self._lock = threading.Lock()
         self._under_way: dict[int, _Under] = {}
         self._last = 0
+        self._unsent = bytearray()
         self._closing = False
         patience = patience or Patience()
         self._channel, theirs = socket.socketpair()
@@ -132,11 +135,19 @@ class Commands:
 
     def _order(self, order: dict[str, Any]) -> None:
         line = to_json(order) + b"\n"
+        with self._lock:
+            self._unsent += line  # behind what was ordered before it: a stop must not overtake its start
+            # the reader has more news to hear, from which more orders follow
+            if threading.current_thread() is not self._reader or len(self._unsent) >= UNSENT_BYTES:
+                self._send()
+
+    def _send(self) -> None:
+        """Send what is gathered; to be called under the lock."""
         try:
-            with self._lock:  # two threads' orders must not be mixed
-                self._channel.sendall(line)
+            self._channel.sendall(self._unsent)
         except OSError as error:
             raise GuardianError(f"the guardian process does not take orders any more: {error}") from None
+        self._unsent.clear()
 
     def _read(self) -> None:
         try:
@@ -145,6 +156,9 @@ class Commands:
                 *said, rest = (rest + received).split(b"\n")
                 for line in said:
                     self._hear(from_json(line))
+                with self._lock:
+                    if self._unsent:
+                        self._send()
             if not self._closing:
                 raise self._lost()
         except BaseException as error:  # noqa: BLE001 - whoever runs commands has to know
