@@ -73,7 +73,8 @@ class Running:
     """An attempt under way, from the moment it has a slot."""
 
     __slots__ = (
-        "_attempt", "_done", "_late_ms", "_replaced_by", "_runner", "_started_ms", "_to_stop", "began", "noted", "run"
+        "_attempt", "_done", "_late_ms", "_over", "_replaced_by", "_runner", "_started_ms", "_to_stop", "began",
+        "noted", "run",
     )  # fmt: skip
 
     def __init__(self, runner: Runner, run: Run, done: Callable[[Finished], None], *, noted: bool) -> None:
@@ -83,7 +84,7 @@ class Running:
         self._runner = runner
         self._done = done
         self._replaced_by: str | None = None
-        self._to_stop = False
+        self._to_stop = self._over = False
         self._attempt: Attempt | None = None
         self._started_ms, self.began = runner.clock.now_ms(), runner.clock.monotonic()
         self._late_ms = self._started_ms - run.due_ms
@@ -91,21 +92,26 @@ class Running:
     def start(self) -> None:
         """Begin it; its end may be told before this returns."""
         self._runner.tell_start(self.run, self._late_ms)
-        self._attempt = self._runner.performer.start(self.run, self._said, self._ended)
+        attempt = self._runner.performer.start(self.run, self._said, self._ended)
+        if not self._over:
+            self._attempt = attempt
         if self._to_stop:  # asked for from another thread before there was anything to stop
-            self._attempt.stop()
+            attempt.stop()
 
     def stop(self, *, replaced_by: str | None = None) -> None:
         """Ask for its end: to give it back, or because a later run takes its place."""
         self._replaced_by = self._replaced_by or replaced_by
         self._to_stop = True
-        if self._attempt is not None:
-            self._attempt.stop()
+        attempt = self._attempt
+        if attempt is not None:
+            attempt.stop()
 
     def _said(self, line: str) -> None:
         log.info("job output", extra=fields(**self.run.log_fields(), line=line))
 
     def _ended(self, ended: Ended) -> None:
+        # the attempt holds this method: a cycle for each attempt kept the collector busy for a third of the processor
+        self._over, self._attempt = True, None
         if ended.stopped and self._replaced_by is not None:
             ended = replace(ended, outcome=Outcome.REPLACED, exit=f"replaced by {self._replaced_by}", stopped=False)
         seconds = self._runner.clock.monotonic() - self.began
