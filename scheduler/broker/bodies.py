@@ -77,15 +77,13 @@ class Bodies:
         while not self._come.empty():
             come = self._come.get()
             self.coming -= len(come.records) + len(come.gone)
-            for schedule in schedules(come.records):
+            for schedule in schedules(each for each in come.records if not engine.there(each.offset())):
                 engine.supply(schedule)
             # while it restores, a newer record may be why: what is still wanted by then is asked for again
             for offset in () if engine.state is State.RESTORING else come.gone:
-                log.error(
-                    "record gone",
-                    extra=fields(topic=self._place.topic, partition=self._place.partition, offset=offset),
-                )
-                engine.gone(offset)
+                if engine.gone(offset):
+                    about = fields(topic=self._place.topic, partition=self._place.partition, offset=offset)
+                    log.error("record gone", extra=about)
         if wanted := engine.wanted():
             self._ask_for(wanted)
         if engine.state is State.RUNNING and not self.coming and self._clock.monotonic() >= self._look_at:

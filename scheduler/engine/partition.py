@@ -127,6 +127,10 @@ class PartitionEngine:
         """Offsets that were wanted, and whose bodies have not come yet."""
         self._starving: set[bytes] = set()
         """Keys about which nothing can be said before a body is supplied."""
+        self._doubtful: dict[int, bytes] = {}
+        """Offsets, with their keys, of what a restore found cancelled or refused, until their records are read again.
+        The cleaner may have passed while it read, and have taken the tombstone that told of it, or that the version
+        had fired: a newer record hides that. It cleans in the order of the log, so it took this one before."""
         self._end = -1
         self._mark: int | None = None
 
@@ -354,11 +358,21 @@ class PartitionEngine:
             return
         if self.state is State.RESTORING:
             self.pending.sort()
+            if self.horizon_ms != LATEST_MS:
+                self._doubt()
         self._mark = None
         self._cancelled.clear()
         for key in list(self._written):
             self._read_back(key)
         self.state = after(self.state, Fact.CAUGHT_UP)
+
+    def _doubt(self) -> None:
+        self._doubtful = {
+            fact.subject.offset: key
+            for key, facts in self._open.items()
+            for fact in facts
+            if fact.outcome is not None and fact.subject is not None
+        }
 
     def lost(self) -> None:
         """The partition is another's, or will be: nothing more comes out of here."""
@@ -372,6 +386,7 @@ class PartitionEngine:
         self._wanted.clear()
         self._asked_for.clear()
         self._starving.clear()
+        self._doubtful.clear()
 
     # -- what is kept --------------------------------------------------------------------------------
 
@@ -441,12 +456,32 @@ class PartitionEngine:
             if isinstance(fact.subject, Far) and fact.subject.offset == schedule.offset:
                 fact.subject = schedule
 
-    def gone(self, offset: int) -> None:
-        """The record of a far version is no longer in the log: retention, or an operator, has removed it.
+    def there(self, offset: int) -> bool:
+        """A record that was asked for was read again: whether that is all that was to be known of it."""
+        key = self._doubtful.pop(offset, None) if offset in self._asked_for else None
+        if key is None:
+            return False
+        subjects = (fact.subject for fact in self._open.get(key, ()))
+        if any(isinstance(subject, Far) and subject.offset == offset for subject in subjects):
+            return False  # its body is missing too
+        self._asked_for.discard(offset)
+        self._feed(key)
+        return True
 
-        Nothing can be delivered without it, and the history says so; it is all that can still be told.
+    def gone(self, offset: int) -> bool:
+        """The record there is no longer in the log; whether it is missed.
+
+        Of a far version, retention, or an operator, has removed it: nothing can be delivered without it, and the
+        history says so; it is all that can still be told. What was in doubt an earlier owner has told of.
         """
         self._asked_for.discard(offset)
+        key = self._doubtful.pop(offset, None)
+        if key is not None:
+            if key in self._open:
+                facts = self._open[key]
+                self._keep(key, [fact for fact in facts if fact.subject is None or fact.subject.offset != offset])
+            self._feed(key)
+            return False
         key = self.pending.key_at(offset)
         if key is not None:
             version = self.pending.remove(key)
@@ -459,6 +494,7 @@ class PartitionEngine:
                 if isinstance(fact.subject, Far) and fact.subject.offset == offset:
                     fact.subject, fact.gone = _stub(opened, fact.subject), True
                     self._feed(opened)
+        return True
 
     def _feed(self, key: bytes) -> None:
         """A body of the key has come, or never will."""
@@ -542,7 +578,8 @@ class PartitionEngine:
 
     def _starves(self, key: bytes, facts: list[_Open]) -> bool:
         """Whether a body is missing that has to be told of; it is wanted then."""
-        missing = [subject.offset for fact in facts if isinstance(subject := fact.subject, Far)]
+        subjects = [fact.subject for fact in facts if fact.subject is not None]
+        missing = [each.offset for each in subjects if isinstance(each, Far) or each.offset in self._doubtful]
         version = self.pending.get(key)
         if isinstance(version, Far):
             missing.append(version.offset)

@@ -205,23 +205,15 @@ class Replica:
             return
         if self.engine.state is Life.RESTORING:
             for far in self.engine.pending.soon(self.now_ms() + self.world.ahead_ms, limit):
-                if (stated := self._stated(far.offset)) is not None:
-                    self.engine.supply(stated)
+                if (entry := self.world.log.at(far.offset)) is not None:
+                    self.engine.supply(_stated(entry))
         wanted = [*self.engine.wanted(), *self.engine.look_ahead(self.now_ms() + self.world.ahead_ms, limit)]
         for offset in wanted:
-            stated = self._stated(offset)
-            if stated is None:
+            entry = self.world.log.at(offset)
+            if entry is None:
                 self.engine.gone(offset)
-            else:
-                self.engine.supply(stated)
-
-    def _stated(self, offset: int) -> Schedule | None:
-        entry = self.world.log.at(offset)
-        if entry is None:
-            return None
-        stated = decode(entry.key, entry.value, entry.headers, timestamp_ms=entry.timestamp_ms, offset=offset)
-        assert isinstance(stated, Schedule)
-        return stated
+            elif not self.engine.there(offset):
+                self.engine.supply(_stated(entry))
 
     def _stand(self) -> None:
         if self.engine.state is Life.RUNNING and not self._running_since_ms:
@@ -423,9 +415,10 @@ class Replica:
         """What it has, near and far, with the bodies as they stand in the log."""
         found = []
         for version in [*self.engine.pending, *self.engine.pending.far()]:
-            stated = self._stated(version.offset) if isinstance(version, Far) else version
-            if stated is not None:
-                found.append(stated)
+            if not isinstance(version, Far):
+                found.append(version)
+            elif (entry := self.world.log.at(version.offset)) is not None:
+                found.append(_stated(entry))
         return found
 
     @property
@@ -442,6 +435,12 @@ class Replica:
         self._transaction = None
         self.asked.clear()
         self.engine.lost()
+
+
+def _stated(entry: Entry) -> Schedule:
+    stated = decode(entry.key, entry.value, entry.headers, timestamp_ms=entry.timestamp_ms, offset=entry.offset)
+    assert isinstance(stated, Schedule)
+    return stated
 
 
 def _shown(settlement: Settlement) -> str:

@@ -196,15 +196,17 @@ class World(Clients):
         """The cleaner runs; a walk is not fair to owners, so it leaves what an owner that gets its time would not need.
 
         What an owner has yet to read or to say: `min.compaction.lag.ms` is there for that. Tombstones that a restore
-        under way has yet to come to: `delete.retention.ms`. And what tells a restore that a cancel is in the
-        history, or came too late; without it, that is told again.
+        under way has yet to come to: `delete.retention.ms`. And, where replicas cannot read a record again, what
+        tells a restore that a cancel is in the history, or came too late; without it, that is told again.
         """
         owner = self.assigned
         readers = [replica.position for replica in self.replicas if replica.restoring]
         if self.standby is not None and self.standby.restores:
             readers.append(self.standby.position)
         read = self.log.end if owner.restoring or not owner.alive else owner.position
-        spared = self.unsaid().union(*map(self._told_behind, readers))
+        spared = self.unsaid()
+        if self.ahead_ms is None:
+            spared = spared.union(*map(self._told_behind, readers))
         retention_ms = DELETE_RETENTION_MS
         if self.mutation is Mutation.NO_LAG:
             read, spared = self.log.end, set()
