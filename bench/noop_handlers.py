@@ -33,8 +33,8 @@ def main(*, rounds: int, calls: int, slots: int, log_level: str, as_json: bool) 
         servers = given or until_the_end.enter_context(LocalKafka()).bootstrap_servers
         for number in range(rounds):
             cluster = Cluster(servers, number)
-            rate, cpu = cluster.rate(calls, slots, "bench.noop_handlers:jobs", LOG_LEVEL=log_level)
-            found.append({"calls per second": rate, "CPU of the worker for each, ms": cpu})
+            rate = cluster.rate(calls, slots, "bench.noop_handlers:jobs", LOG_LEVEL=log_level)
+            found.append({"calls per second": rate.per_second, "CPU of the worker for each, ms": rate.own_cpu_ms})
     show(found, f"{slots} slots, {calls:,} calls, LOG_LEVEL={log_level}", as_json=as_json)
 
 

@@ -1,7 +1,8 @@
 """`make bench-workers`: short jobs through a worker, and the same commands in a bare spawn loop, in turn.
 
 A job costs the machine what its process costs; what the worker adds is the job's record, its result and its offset in
-a transaction, and two lines of log. The ratio of the two rates of one round says how much that is.
+a transaction, and two lines of log. The ratio of the two rates of one round says how much that is, where the broker has
+the same processors and takes its part; the ratio of the two costs says how much it is on a machine of its own.
 
 How soon a slot is used again is seen by the jobs themselves: each says what time it is, one after the other in one
 slot, and in a loop that starts the next when the last has ended.
@@ -19,7 +20,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 import psutil
@@ -47,9 +48,13 @@ WARM = 2_000
 """The first runs of a worker are not counted: it starts, and notes what an earlier worker may have begun."""
 
 
-def spawn_loop(count: int, slots: int) -> float:
-    """Processes per second of one loop that has as many at once as there are slots, and waits for the oldest."""
-    start = time.monotonic()
+def spawn_loop(count: int, slots: int) -> tuple[float, float]:
+    """One loop that has as many at once as there are slots, and waits for the oldest.
+
+    Returns:
+        Processes per second, and the CPU of loop and process for each in ms.
+    """
+    start, before = time.monotonic(), sum(os.times()[:4])
     running: list[subprocess.Popen[bytes]] = []
     for _ in range(count):
         if len(running) == slots:
@@ -57,7 +62,8 @@ def spawn_loop(count: int, slots: int) -> float:
         running.append(subprocess.Popen(["true"]))
     for process in running:
         process.wait()
-    return count / (time.monotonic() - start)
+    cpu = sum(os.times()[:4]) - before
+    return count / (time.monotonic() - start), cpu / count * 1000
 
 
 def spawn_threads(count: int, slots: int) -> float:
@@ -82,6 +88,17 @@ def steps_ms(said: Iterable[int]) -> list[float]:
     return sorted((later - earlier) / 1e6 for earlier, later in pairwise(sorted(said)))
 
 
+class Rate(NamedTuple):
+    """What a worker does in a second, and what each run costs."""
+
+    per_second: float
+    """By the results, as a reader sees them."""
+    own_cpu_ms: float
+    """Of the worker and its guardian."""
+    cpu_ms: float
+    """With the commands."""
+
+
 class Cluster:
     """A cluster's topics, with jobs in them that nobody has run yet."""
 
@@ -100,8 +117,8 @@ class Cluster:
         for future in admin.create_topics(wanted).values():
             future.result()
 
-    def rate(self, count: int, slots: int, handlers: str | None = None, **environment: str) -> tuple[float, float]:
-        """Runs per second by their results as a reader sees them, and the worker's CPU for each in ms.
+    def rate(self, count: int, slots: int, handlers: str | None = None, **environment: str) -> Rate:
+        """How fast a worker is.
 
         Args:
             count: how many are counted.
@@ -116,14 +133,14 @@ class Cluster:
         worker = self.worker("--slots", str(slots), *registry, **environment)
         try:
             (*_, (start, first)) = reader.arrivals(WARM)
-            before = _cpu(worker.pid)
+            own, every = _cpu(worker.pid)
             (*_, (end, more)) = reader.arrivals(count + WARM - first)
-            cpu = _cpu(worker.pid) - before
+            own_after, every_after = _cpu(worker.pid)
         finally:
             worker.terminate()
             worker.wait(30)
             reader.close()
-        return more / (end - start), cpu / more * 1000
+        return Rate(more / (end - start), (own_after - own) / more * 1000, (every_after - every) / more * 1000)
 
     def stamps(self, count: int) -> list[int]:
         """When each of so many jobs was, in one slot, and all of them waiting from the beginning; Unix nanoseconds."""
@@ -166,17 +183,19 @@ class Cluster:
         )
 
 
-def _cpu(pid: int) -> float:
-    """Of the worker and its guardian; not of the commands."""
+def _cpu(pid: int) -> tuple[float, float]:
+    """Seconds of the worker and its guardian, and the same with those of the commands that have ended."""
     process = psutil.Process(pid)
-    used = 0.0
+    own = every = 0.0
     for one in (process, *process.children()):
         try:
             if one == process or "guardian" in " ".join(one.cmdline()):
-                used += sum(one.cpu_times()[:2])
+                used = one.cpu_times()
+                own += used.user + used.system
+                every += used.children_user + used.children_system
         except psutil.Error:
             continue
-    return used
+    return own, own + every
 
 
 def _percentile(values: Sequence[float], share: float) -> float:
@@ -185,8 +204,8 @@ def _percentile(values: Sequence[float], share: float) -> float:
 
 def measured(servers: str, number: int, jobs: int, slots: int) -> dict[str, float]:
     """The figures of one round."""
-    loop = spawn_loop(jobs, slots)
-    rate, cpu = Cluster(servers, number).rate(jobs, slots)
+    loop, loop_cpu = spawn_loop(jobs, slots)
+    rate = Cluster(servers, number).rate(jobs, slots)
     threads = spawn_threads(jobs, slots)
     in_loop = steps_ms(stamps(STAMPS))
     # the first are those of a worker that is still starting
@@ -196,10 +215,13 @@ def measured(servers: str, number: int, jobs: int, slots: int) -> dict[str, floa
     return {
         "bare loop, processes per second": loop,
         f"bare loop with {slots} threads, processes per second": threads,
-        "worker, jobs per second": rate,
-        "ratio to the bare loop of its round": rate / loop,
-        "ratio to the loop with threads": rate / threads,
-        "CPU of the worker for each, commands not counted, ms": cpu,
+        "worker, jobs per second": rate.per_second,
+        "ratio to the bare loop of its round": rate.per_second / loop,
+        "ratio to the loop with threads": rate.per_second / threads,
+        "CPU of the worker for each, commands not counted, ms": rate.own_cpu_ms,
+        "CPU of worker and command for each, ms": rate.cpu_ms,
+        "CPU of bare loop and command for each, ms": loop_cpu,
+        "CPU for each: the bare loop's to the worker's": loop_cpu / rate.cpu_ms,
         "bare loop, from one process to the next, p50, ms": usual,
         "bare loop, from one process to the next, p99, ms": _percentile(in_loop, 0.99),
         "slot reused after, p50, ms": _percentile(in_slot, 0.5) - usual,
