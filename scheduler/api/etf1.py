@@ -47,6 +47,8 @@ def routes(replica: Replica, address: str) -> APIRouter:
     def info() -> dict[str, Any]:
         """Who this replica is and what it reads."""
         hostname = socket.gethostname()
+        # for the admin page, which has no sign of a decoder where none is set
+        decoder = {"payload_decoder": True} if settings.payload_decoder_url.get_secret_value() else {}
         return {
             "hostname": hostname,
             "address": _addresses(hostname),
@@ -56,6 +58,7 @@ def routes(replica: Replica, address: str) -> APIRouter:
                 "topics": settings.schedules_topics,
                 "history_topic": settings.history_topic,
             },
+            **decoder,
         }
 
     @router.get("/schedules")

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Body, Path, Query, Request, Response, Security
 from fastapi.security import HTTPBearer
 from starlette.convertors import Convertor, register_url_convertor
 
-from scheduler.api import definitions, desk, models, past_routes
+from scheduler.api import decoded, definitions, desk, models, past_routes
 from scheduler.api.answers import CHANGING, FINDING, LOOKING, WRITING, answers, problems
 from scheduler.api.desk import Asked, Desk
 from scheduler.api.fleet import V1, Fleet
@@ -50,6 +50,7 @@ def routes(replica: Replica, counter: Desk, fleet: Fleet) -> APIRouter:
     _changing(router, replica, counter)
     _whole(router, counter, fleet)
     past_routes.routes(replica, counter, router)
+    decoded.routes(replica, counter, router)
     return router
 
 

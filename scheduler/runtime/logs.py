@@ -85,5 +85,6 @@ def configure(level: str, form: str) -> None:
     client.disabled = False
     client.filters[:] = [OncePer(30.0)] if level != "debug" else []
     # the access log of the HTTP server and its own start lines say nothing an operator needs
-    for name in ("uvicorn", "uvicorn.access", "uvicorn.error", "asyncio"):
+    # nor does what the HTTP client asks whom, whose addresses may hold secrets besides
+    for name in ("uvicorn", "uvicorn.access", "uvicorn.error", "asyncio", "httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -16,6 +16,9 @@ from scheduler.topics import retry_topic_name
 Names = Annotated[list[str], NoDecode]
 _ADDRESS = re.compile(r"(?P<host>[^:\s]*|\[[0-9A-Fa-f:]+\]):(?P<port>[0-9]{1,5})", re.ASCII)
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
+_HOST = re.compile(
+    r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?|[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(%[A-Za-z0-9._-]+)?", re.ASCII
+)
 
 METRICS_NAME = "METRICS_HTTP_ADDR"
 METRICS_ALIAS = "METRICS_ADDR"
@@ -60,6 +63,9 @@ class Settings(BaseSettings):
     )
     history_cache: Annotated[int, Field(ge=0, le=4096)] = Field(
         64, description="MB of memory for the past that the admin page shows, read once somebody looks; 0: none"
+    )
+    payload_decoder_url: SecretStr = Field(
+        SecretStr(""), description="http(s) service that reads payloads for the admin page; empty: none is asked"
     )
     since_delta: Annotated[int, Field(le=0)] | None = Field(
         None,
@@ -125,6 +131,16 @@ class Settings(BaseSettings):
         address = parse_address(value)
         if value and (address is None or value.startswith(":") or not address.port):
             raise ValueError(f"{value!r} is not host:port (such as scheduler-1:8000)")
+        return value
+
+    @field_validator("payload_decoder_url")
+    @classmethod
+    def _url(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value() and not is_web_address(value.get_secret_value()):
+            # it may hold credentials: it is not repeated
+            raise ValueError(
+                "is no web address: write http:// or https://, a host and a path (http://decoder:8080/read)"
+            )
         return value
 
     @field_validator("log_level", "log_format", "otel_traces_exporter", mode="before")
@@ -203,13 +219,27 @@ def parse_address(text: str) -> Address | None:
     return Address(match["host"].strip("[]") or "0.0.0.0", int(match["port"]))  # noqa: S104 - as it was asked for
 
 
+def is_web_address(text: str) -> bool:
+    """Whether it is an http or https URL with a host."""
+    import httpx  # noqa: PLC0415 - what asks it has to understand it; a tenth of a second that few settings need
+
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL:
+        return False
+    port_is_one = url.port is None or 0 < url.port <= 65_535  # noqa: PLR2004 - the largest port
+    return url.scheme in ("http", "https") and port_is_one and _HOST.fullmatch(url.raw_host.decode()) is not None
+
+
 def _name_variables(error: ValidationError) -> str:
     lines = []
     for fault in error.errors(include_url=False, include_context=False):
         message = fault["msg"].removeprefix("Value error, ")
         if fault["loc"]:
             shown = repr(str(fault["input"]))
-            value = "" if shown in message else f" (it is {shown})"
+            known = Settings.model_fields.get(str(fault["loc"][0]))
+            secret = known is not None and known.annotation is SecretStr
+            value = "" if secret or shown in message else f" (it is {shown})"
             message = f"{_variable(str(fault['loc'][0]).upper())}: {message}{value}"
         lines.append(message)
     return "\n".join(lines)

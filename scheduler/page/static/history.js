@@ -1,6 +1,6 @@
 // What became of schedules: filtered, read on page by page, and as it comes.
 
-import { get } from "./api.js";
+import { decoder, get } from "./api.js";
 import { h, put } from "./dom.js";
 import { count, distance, duration, fromLocal, instant, localOf, visible } from "./format.js";
 import { button, chip, clamp, empty, facts, field, heading, headerTable, known, mono, note, opener, payload, scheduleLink, table } from "./parts.js";
@@ -104,6 +104,7 @@ export function events(list, { id = true, fresh = new Set() } = {}) {
 
 async function whole(event) {
   const all = await get(`/history/${event.place}`);
+  const decode = await decoder({ place: event.place });
   return [
     facts([
       ["Due", all.due && [instant(all.due), " ", h("span", { class: "faint" }, distance(all.due))]],
@@ -111,7 +112,7 @@ async function whole(event) {
       ["Record", mono(all.place)],
       ["Why", [all.reason && mono(all.reason), all.reason && " ", all.detail && visible(all.detail)].filter(Boolean)],
     ]),
-    h("h3", null, "Payload"), all.payload === null ? h("p", { class: "faint" }, "None.") : payload(all.payload, all.payload_encoding, { cut: all.payload_is_cut }),
+    h("h3", null, "Payload"), all.payload === null ? h("p", { class: "faint" }, "None.") : payload(all.payload, all.payload_encoding, { cut: all.payload_is_cut, decode }),
     h("h3", null, `Headers (${count(all.headers.length)})`), headerTable(all.headers),
   ];
 }

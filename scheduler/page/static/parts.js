@@ -67,8 +67,8 @@ export function due(schedule) {
   return [distance(schedule.due), h("span", { class: "faint beside" }, instant(schedule.due))];
 }
 
-// A payload as text, JSON and hex, whichever of them it can be.
-export function payload(text, encoding, { cut = false } = {}) {
+// A payload as text, JSON and hex, whichever of them it can be; `decode` asks what the decoder makes of it, once it is opened.
+export function payload(text, encoding, { cut = false, decode = null } = {}) {
   const raw = rawBytes(text, encoding);
   const ways = [];
   const json = encoding === "text" && !cut ? indented(text) : null;
@@ -76,16 +76,29 @@ export function payload(text, encoding, { cut = false } = {}) {
   if (encoding === "text") ways.push(["Text", () => visible(text, { lines: true })]);
   ways.push(["Hex", () => hex(raw)]);
   if (!raw.length) return h("p", { class: "faint" }, "Empty: 0 bytes.");
-  const shown = h("pre", { class: "payload", tabindex: "0", "aria-label": "Payload" });
-  const show = (chosen) => {
-    put(shown, ways.find(([name]) => name === chosen)[1]());
+  if (decode && !cut) ways.push(["Decoded", () => decoded(decode)]);
+  const shown = h("div");
+  const lines = (content) => h("pre", { class: "payload", tabindex: "0", "aria-label": "Payload" }, content);
+  let turn = 0;
+  const show = async (chosen) => {
+    const mine = ++turn;
     for (const each of tabs.children) each.setAttribute("aria-pressed", String(each.textContent === chosen));
+    const content = ways.find(([name]) => name === chosen)[1]();
+    if (!(content instanceof Promise)) return put(shown, lines(content));
+    put(shown, h("p", { class: "faint payload-wait", role: "status" }, "Asking the decoder …"));
+    const drawn = await content.then((said) => said === null ? note("The decoder leaves it as it is.") : lines(said), (error) => note(error.message, "error"));
+    if (mine === turn) put(shown, drawn);
   };
   const tabs = h("div", { class: "tabs", role: "group", "aria-label": "Payload as" }, ways.map(([name]) =>
     h("button", { type: "button", onclick: () => show(name) }, name),
   ));
   show(ways[0][0]);
   return h("div", null, tabs, shown, cut ? h("p", { class: "faint" }, "Cut here; the topic has all of it.") : null);
+}
+
+async function decoded(decode) {
+  const { text } = await decode();
+  return text === null ? null : (indented(text) ?? visible(text, { lines: true }));
 }
 
 // A button in a row that shows more below the row; `load` fetches it when it is asked for.

@@ -1,6 +1,6 @@
 // One schedule: what it is, when it comes, what became of it, and what can be done with it.
 
-import { ask, get, schedulePath } from "./api.js";
+import { ask, decoder, get, schedulePath } from "./api.js";
 import { confirm, dialog, toast } from "./dialogs.js";
 import { h, put } from "./dom.js";
 import { bytes, distance, instant, visible } from "./format.js";
@@ -24,10 +24,11 @@ export default async function schedule(root, page) {
     missing = error.message;
   }
   const state = found === null ? chip("not in force", "cancelled") : found.paused ? chip("paused") : found.cron ? chip("recurring") : chip("pending");
+  const decode = found && (await decoder({ id, topic: found.topic, partition: found.partition }, page.signal));
   put(root,
     h("p", { class: "crumbs" }, h("a", { href: "#/schedules" }, "Schedules")),
     heading(h("span", { class: "mono title" }, visible(id)), state),
-    found ? [deeds(found, page), about(found)] : [note(missing, "warn"), h("p", null, h("a", { href: link("create", { id }), class: "button" }, "Write a schedule with this id"))],
+    found ? [deeds(found, page), about(found, decode)] : [note(missing, "warn"), h("p", null, h("a", { href: link("create", { id }), class: "button" }, "Write a schedule with this id"))],
     await ends(past),
     versions(id, found ?? place, page));
 }
@@ -91,11 +92,11 @@ async function reschedule(found, at, page) {
 
 // -- what it is ----------------------------------------------------------------------------------
 
-function about(found) {
+function about(found, decode) {
   const next = found.next.map((due) => h("li", null, instant(due), h("span", { class: "faint beside" }, distance(due))));
   return h("div", { class: "columns wide-left" },
     h("div", { class: "stack" },
-      section("Payload", payload(found.payload, found.payload_encoding)),
+      section("Payload", payload(found.payload, found.payload_encoding, { decode })),
       section("Headers", headerTable(found.headers))),
     h("div", { class: "stack" },
       section("Schedule", facts([
