@@ -58,13 +58,18 @@ class Decoder:
         except httpx.TransportError as error:
             why = "cannot be reached" if isinstance(error, httpx.ConnectError) else "breaks off its answer"
             raise ProblemError(
-                502, f"{self._name} {why} ({type(error).__name__}): is it running, and is {NAME} right?"
+                502, f"{self._name} {why} ({_said(repr(error))}): is it running, and is {NAME} right?"
             ) from error
         return self._text(answer)
 
     async def _post(self, record: dict[str, Any]) -> _Answer:
         if self._url.scheme == "https" and self._tls is None:
-            self._tls = await asyncio.to_thread(httpx.create_ssl_context)  # knows SSL_CERT_FILE
+            try:
+                self._tls = await asyncio.to_thread(httpx.create_ssl_context)  # knows SSL_CERT_FILE and SSL_CERT_DIR
+            except OSError as error:
+                raise ProblemError(
+                    502, f"{self._name} cannot be asked: {_said(str(error))}: is SSL_CERT_FILE right?"
+                ) from error
         client = httpx.AsyncClient(
             auth=self._auth,
             verify=self._tls or False,
@@ -90,10 +95,10 @@ class Decoder:
             said = _said(body.decode("utf-8", "replace"))
             more = f", and says: {said}" if said else ""
             if httpx.codes.is_redirect(status):
-                what = f"redirects are not followed, so {NAME} has to name where it answers itself"
+                what = f"Redirects are not followed: {NAME} has to name where it answers itself"
             else:
-                what = f"only 200 is an answer; look at its log, and whether {NAME} is right"
-            raise ProblemError(502, f"{self._name} answers with {status}: {what}{more}")
+                what = f"Only 200 is an answer: look at its log, and whether {NAME} is right"
+            raise ProblemError(502, f"{self._name} answers with {status}{more}. {what}")
         if not whole:
             raise ProblemError(502, f"{self._name} answers with more than {MAX_ANSWER:,} bytes, which is not shown")
         try:
