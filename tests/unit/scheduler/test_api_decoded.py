@@ -11,7 +11,9 @@ from confluent_kafka import Message
 from scheduler.api import decoder
 from scheduler.archive.kept import PAYLOAD_BYTES, event_row
 from scheduler.archive.store import Kind
+from scheduler.errors import ConfigurationError
 from scheduler.runtime.logs import configure
+from scheduler.runtime.settings import Settings
 from tests.support.decoder import payload_decoder
 from tests.support.fleet import NOW_MS, Brokers, Network, Replica
 
@@ -326,3 +328,39 @@ def test_no_log_names_its_credentials(near, told, capfd, level):
 
     assert len(told.asked) == 2
     assert PASSWORD not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"us:{PASSWORD}@decoder:8080/read",
+        f"http:///read?key={PASSWORD}",
+        f"ftp://us:{PASSWORD}@decoder/",
+        f"http://us:{PASSWORD}@decoder:web/",
+        f"http://us:{PASSWORD}@decoder:65536/",
+        f"http://us:{PASSWORD}@a b/",
+        f"http://us:{PASSWORD}@.../",
+        f"http://us:{PASSWORD}@decoder/\n",
+        f"//us:{PASSWORD}@decoder/",
+        f"https://?{PASSWORD}",
+    ],
+)
+def test_an_address_that_is_none_stops_the_start_and_is_not_repeated(text):
+    with pytest.raises(ConfigurationError) as refused:
+        Settings.load(payload_decoder_url=text)
+
+    found = str(refused.value)
+    assert found.startswith("PAYLOAD_DECODER_URL: is no web address: write http:// or https://")
+    assert PASSWORD not in found
+    assert "\n" not in found
+
+
+@pytest.mark.parametrize(
+    "text", ["http://10.0.0.7", "https://[::1]:8443/x", "http://decoder_1:8080/?a=b", "https://пример.example/"]
+)
+def test_an_address_that_is_one_is_taken_as_it_is_and_not_shown_with_the_settings(text):
+    settings = Settings.load(payload_decoder_url=f"{text}#{PASSWORD}")
+
+    assert settings.payload_decoder_url.get_secret_value() == f"{text}#{PASSWORD}"
+    assert PASSWORD not in repr(settings)
+    decoder.Decoder(settings.payload_decoder_url.get_secret_value())

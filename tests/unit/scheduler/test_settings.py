@@ -223,37 +223,6 @@ def test_a_value_that_does_not_parse_is_refused_under_its_variable_s_name(enviro
     assert "\n" not in found
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        f"us:{SECRET}@decoder:8080/read",
-        f"http:///read?key={SECRET}",
-        f"ftp://us:{SECRET}@decoder/",
-        f"http://us:{SECRET}@decoder:web/",
-        f"http://us:{SECRET}@decoder:65536/",
-        f"http://us:{SECRET}@a b/",
-        f"http://us:{SECRET}@.../",
-        f"http://us:{SECRET}@decoder/\n",
-        f"//us:{SECRET}@decoder/",
-        f"https://?{SECRET}",
-    ],
-)
-def test_an_address_of_a_decoder_that_is_none_is_refused_and_not_repeated(environment, text):
-    """It may hold a password."""
-    environment(PAYLOAD_DECODER_URL=text)
-    found = refusal()
-
-    assert found.startswith("PAYLOAD_DECODER_URL: is no web address: write http:// or https://")
-    assert SECRET not in found
-    assert "\n" not in found
-
-
-def test_no_secret_is_shown_with_the_settings(environment):
-    environment(PAYLOAD_DECODER_URL=f"http://us:{SECRET}@decoder/", API_TOKEN=SECRET)
-
-    assert SECRET not in repr(Settings.load())
-
-
 def test_all_that_is_wrong_is_said_at_once(environment):
     environment(SESSION_TIMEOUT="x", SINCE_DELTA="1", LOG_LEVEL="loud", METRICS_ADDR="x", SCHEDULES_TOPICS=",")
     named = {line.partition(":")[0] for line in refusal().splitlines()}
