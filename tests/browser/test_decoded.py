@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from tests.support.schedules import clock
 from tests.support.tab import opened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.support.schedules import Installation
 
@@ -72,8 +73,9 @@ def test_a_payload_is_decoded_once_somebody_opens_it(
         assert [each["id"] for each in decoder.asked] == ["avro"] * 3 + ["fired"]
         assert page.evaluate("window.hacked") is None
 
-        page = tab.open("history?contains=large")  # of which the beginning alone is kept
-        page.locator("button.row-open").first.click()
+        with _told(page):
+            tab.open("history?contains=large")  # of which the beginning alone is kept
+            page.locator("button.row-open").first.click()
         tab.sees("Cut here")
         assert tab.role("button", "Decoded").count() == 0
 
@@ -82,9 +84,18 @@ def test_without_a_decoder_there_is_no_such_view(install: Callable[..., Installa
     installation = install()
     installation.write(installation.schedule(b"avro", PAYLOAD, due_ms=clock.now_ms() + 3_600_000))
     with opened(installation, chromium) as tab:
-        tab.open("schedule?id=avro")
+        with _told(tab.page):
+            tab.open("schedule?id=avro")
         tab.role("button", "Hex").wait_for()
         assert tab.role("button", re.compile("Decoded", re.IGNORECASE)).count() == 0
+
+
+@contextmanager
+def _told(page: Any) -> Iterator[None]:
+    """Leave it once the page knows whether there is a decoder."""
+    with page.expect_response("**/info"):
+        yield
+    page.evaluate("fetch('/info').then((answer) => answer.text())")  # behind what the page does with the first answer
 
 
 def _shoot(page: Any, name: str, mode: str) -> None:

@@ -54,11 +54,17 @@ export const get = (path, query, signal) => ask("GET", path, { query, signal });
 // Who this replica is and what it reads; it is told to anybody.
 export const info = (signal) => ask("GET", "/info", { base: "", signal });
 
-// How to ask the payload decoder for one payload; null where none is set. A replica that says nothing of itself is asked again.
+// How to ask the payload decoder about one payload; null where none is set. Nothing waits for it, or fails with it.
 let told = null;
 export async function decoder(query, signal) {
-  told ??= info().catch((error) => ((told = null), Promise.reject(error)));
-  return (await told).payload_decoder ? () => get("/decoded", query, signal) : null;
+  told ??= info();
+  try {
+    return (await told).payload_decoder ? () => get("/decoded", query, signal) : null;
+  } catch (error) {
+    told = null;
+    console.warn(error.message);
+    return null;
+  }
 }
 
 // An id in a path: with its slashes escaped, so that none of its parts can be taken for a way.

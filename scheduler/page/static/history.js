@@ -104,7 +104,7 @@ export function events(list, { id = true, fresh = new Set() } = {}) {
 
 async function whole(event) {
   const all = await get(`/history/${event.place}`);
-  const decode = await decoder({ place: event.place });
+  const decode = decoder({ place: event.place });
   return [
     facts([
       ["Due", all.due && [instant(all.due), " ", h("span", { class: "faint" }, distance(all.due))]],

@@ -67,7 +67,8 @@ export function due(schedule) {
   return [distance(schedule.due), h("span", { class: "faint beside" }, instant(schedule.due))];
 }
 
-// A payload as text, JSON and hex, whichever of them it can be; `decode` asks what the decoder makes of it, once it is opened.
+// A payload as text, JSON and hex, whichever of them it can be. `decode` comes to be how the decoder is asked about it, which
+// happens when that view is opened; or null.
 export function payload(text, encoding, { cut = false, decode = null } = {}) {
   const raw = rawBytes(text, encoding);
   const ways = [];
@@ -76,7 +77,6 @@ export function payload(text, encoding, { cut = false, decode = null } = {}) {
   if (encoding === "text") ways.push(["Text", () => visible(text, { lines: true })]);
   ways.push(["Hex", () => hex(raw)]);
   if (!raw.length) return h("p", { class: "faint" }, "Empty: 0 bytes.");
-  if (decode && !cut) ways.push(["Decoded", () => decoded(decode)]);
   const shown = h("div");
   const lines = (content) => h("pre", { class: "payload", tabindex: "0", "aria-label": "Payload" }, content);
   let turn = 0;
@@ -89,15 +89,19 @@ export function payload(text, encoding, { cut = false, decode = null } = {}) {
     const drawn = await content.then((said) => said === null ? note("The decoder leaves it as it is.") : lines(said), (error) => note(error.message, "error"));
     if (mine === turn) put(shown, drawn);
   };
-  const tabs = h("div", { class: "tabs", role: "group", "aria-label": "Payload as" }, ways.map(([name]) =>
-    h("button", { type: "button", onclick: () => show(name) }, name),
-  ));
+  const tab = ([name]) => h("button", { type: "button", "aria-pressed": "false", onclick: () => show(name) }, name);
+  const tabs = h("div", { class: "tabs", role: "group", "aria-label": "Payload as" }, ways.map(tab));
   show(ways[0][0]);
+  if (!cut) decode?.then((ask) => {
+    if (!ask) return;
+    ways.push(["Decoded", () => decoded(ask)]);
+    tabs.append(tab(ways.at(-1)));
+  });
   return h("div", null, tabs, shown, cut ? h("p", { class: "faint" }, "Cut here; the topic has all of it.") : null);
 }
 
-async function decoded(decode) {
-  const { text } = await decode();
+async function decoded(ask) {
+  const { text } = await ask();
   return text === null ? null : (indented(text) ?? visible(text, { lines: true }));
 }
 

@@ -24,11 +24,10 @@ export default async function schedule(root, page) {
     missing = error.message;
   }
   const state = found === null ? chip("not in force", "cancelled") : found.paused ? chip("paused") : found.cron ? chip("recurring") : chip("pending");
-  const decode = found && (await decoder({ id, topic: found.topic, partition: found.partition }, page.signal));
   put(root,
     h("p", { class: "crumbs" }, h("a", { href: "#/schedules" }, "Schedules")),
     heading(h("span", { class: "mono title" }, visible(id)), state),
-    found ? [deeds(found, page), about(found, decode)] : [note(missing, "warn"), h("p", null, h("a", { href: link("create", { id }), class: "button" }, "Write a schedule with this id"))],
+    found ? [deeds(found, page), about(found, page)] : [note(missing, "warn"), h("p", null, h("a", { href: link("create", { id }), class: "button" }, "Write a schedule with this id"))],
     await ends(past),
     versions(id, found ?? place, page));
 }
@@ -92,7 +91,8 @@ async function reschedule(found, at, page) {
 
 // -- what it is ----------------------------------------------------------------------------------
 
-function about(found, decode) {
+function about(found, page) {
+  const decode = decoder({ id: found.id, topic: found.topic, partition: found.partition }, page.signal);
   const next = found.next.map((due) => h("li", null, instant(due), h("span", { class: "faint beside" }, distance(due))));
   return h("div", { class: "columns wide-left" },
     h("div", { class: "stack" },
