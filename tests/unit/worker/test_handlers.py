@@ -323,3 +323,25 @@ def test_attempts_that_have_ended_leave_nothing_to_the_cyclic_collector(caller: 
         gc.enable()
 
     assert left < count, "objects that only the cyclic collector finds"
+
+
+def test_attempts_that_end_at_the_same_time_all_end_and_free_their_slots() -> None:
+    """Also those that end while another thread has the lock: nobody comes by for them later."""
+    made = HandlerJobs(jobs, 16, lambda error: pytest.fail(str(error)))
+    slots = Slots(16, Runner(made, clock=SystemClock(), metrics=Metrics(CollectorRegistry(), "c")))
+    job = made.accept(Job(id="a", job="a", cluster="c", handler="nothing", overlap="allow"))
+    told: list[int] = []
+    try:
+        for first in range(0, 20_000, 100):
+            runs = [Run(Source("c", 0, first + n), job, "r", "2030-01-01T00:00:00Z", 0) for n in range(100)]
+            slots.add(runs)
+            slots.to_note()
+            told += [finished.run.source.offset for finished in slots.ended()]
+        wait_until(lambda: not slots.running(), "all calls have ended")
+        told += [finished.run.source.offset for finished in slots.ended()]
+    finally:
+        slots.close()
+        made.close()
+
+    assert sorted(told) == list(range(20_000))
+    assert slots.waiting() == 0
