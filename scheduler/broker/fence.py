@@ -51,9 +51,19 @@ class Fence:
         Raises:
             PublishError: another one has become it meanwhile.
         """
+        return self._put_up(lambda: True)
+
+    def put_up_again(self) -> int | None:
+        """The same, but each attempt only once the group says that no other owner is fenced by it."""
+        return self._put_up(self._may_fence)
+
+    def _put_up(self, may_fence: Callable[[], bool]) -> int | None:
         started = self._clock.monotonic()
         for seconds in self._attempts():
             try:
+                if not may_fence():
+                    self._wait("cannot recover yet", "the group has given the partition to another", seconds)
+                    continue
                 self._publisher.open()
                 opened = self._clock.monotonic()
                 mark = self._high_watermark()
@@ -73,18 +83,6 @@ class Fence:
             self._observer.not_fenced(self._place)
             self._wait("cannot fence, trying again", failure, seconds)
         return None
-
-    def put_up_again(self) -> int | None:
-        """The same, but only once the group says that no other owner is fenced by it."""
-        for seconds in self._attempts():
-            try:
-                if self._may_fence():
-                    break
-                failure = "the group has given the partition to another"
-            except KafkaException as error:
-                failure = error.args[0].str()
-            self._wait("cannot recover yet", failure, seconds)
-        return self.put_up()
 
     @property
     def _where(self) -> dict[str, object]:

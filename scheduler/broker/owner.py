@@ -116,7 +116,7 @@ class Owner:
         self._stop = threading.Event()
         self._bodies = Bodies(place, self.engine, collector, clock, self.inbox.wake, lambda: not self._stop.is_set())
         self._stay: Deadline | None = None  # until when it goes on though the partition is another's; None while ours
-        self._fence_is_news = True
+        self._leaves_orderly = False
         self._is_ours, self._is_taken = is_ours, is_taken
         self._fence = Fence(place, publisher, high_watermark, self._may_fence, clock, observer, self._stop)
         self._before = State.RESTORING  # what it did until it was running
@@ -151,7 +151,7 @@ class Owner:
         With nothing due by then it ends sooner. What is read meanwhile is to be given to it as ever. Where it leaves
         orderly, the fence is no event.
         """
-        self._fence_is_news = not orderly
+        self._leaves_orderly = orderly
         self.inbox.pass_on()
         self._stay = Deadline(self._clock, seconds)
         self.inbox.wake()
@@ -170,7 +170,7 @@ class Owner:
             self._run()
         except PublishError as error:
             self.ended_by = error.kind
-            if self._fence_is_news:
+            if not self._leaves_orderly:
                 log.warning("fenced", extra=fields(**self._where, detail=str(error)))
         except StartError as error:
             self.ended_by = Kind.FATAL
@@ -277,10 +277,13 @@ class Owner:
         self._put_up(self._fence.put_up_again)
 
     def _may_fence(self) -> bool:
-        """Whether the group says that we are the owner; of one that stays, that nobody else is."""
+        """Whether the group says that we are the owner; of one that stays, that nobody else is.
+
+        One whose partition is given to another just now is not sure of that for long, and fires no more.
+        """
         if self._stay is None:
             return self._is_ours()
-        if self._stay.passed or self._is_taken():
+        if self._leaves_orderly or self._stay.passed or self._is_taken():
             self._stop.set()
         return not self._stop.is_set()
 
@@ -377,7 +380,7 @@ class Owner:
 
     def _failed(self, batch: Sequence[Settlement], error: PublishError) -> None:
         """Nobody knows what became of the batch: find out, and if a record is at fault, which one."""
-        if error.kind is Kind.FENCED and not self._fence_is_news:
+        if error.kind is Kind.FENCED and self._leaves_orderly:
             log.info("handed over", extra=fields(**self._where))
             raise error
         self._observer.failed(self.place, error.kind)
