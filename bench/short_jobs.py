@@ -1,8 +1,8 @@
 """`make bench-workers`: short jobs through a worker, and the same commands in a bare spawn loop, in turn.
 
 A job costs the machine what its process costs; what the worker adds is the job's record, its result and its offset in
-a transaction, and two lines of log. The ratio of the two rates of one round says how much that is, where the broker has
-the same processors and takes its part; the ratio of the two costs says how much it is on a machine of its own.
+a transaction, and two lines of log. The ratio of the two rates of one round says how much that is: on a processor that
+neither the broker nor the reader has, and beside them on all of the machine's.
 
 How soon a slot is used again is seen by the jobs themselves: each says what time it is, one after the other in one
 slot, and in a loop that starts the next when the last has ended.
@@ -29,6 +29,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from pydantic_core import from_json
 
 from bench.amounts import spread
+from bench.processors import MEASURED, OTHERS, move, on
 from bench.reader import Reader
 from dev.local_kafka import LocalKafka
 from scheduler.job import Job
@@ -100,9 +101,16 @@ class Rate(NamedTuple):
 
 
 class Cluster:
-    """A cluster's topics, with jobs in them that nobody has run yet."""
+    """A cluster's topics, with jobs in them that nobody has run yet.
 
-    def __init__(self, bootstrap_servers: str, number: int) -> None:
+    Args:
+        bootstrap_servers: where the broker is.
+        number: tells it from others of this run.
+        processors: for its workers; all by default.
+    """
+
+    def __init__(self, bootstrap_servers: str, number: int, processors: set[int] | None = None) -> None:
+        self._processors = processors or MEASURED | OTHERS
         self._settings = Settings.load(bootstrap_servers=bootstrap_servers)
         name = f"bench-{time.time_ns()}-{number}"
         specs = [
@@ -168,19 +176,20 @@ class Cluster:
 
     def worker(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
         """A worker on the cluster's topic."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "worker", "--cluster", self._name, *arguments],
-            env={
-                **os.environ,
-                "BOOTSTRAP_SERVERS": self._settings.bootstrap_servers,
-                "SCHEDULES_TOPICS": self._schedules,
-                "RESULTS_TOPIC": self._results,
-                "DEAD_LETTER_TOPIC": self._dead,
-                "METRICS_HTTP_ADDR": "off",
-                **environment,
-            },
-            stderr=subprocess.DEVNULL,
-        )
+        with on(self._processors):
+            return subprocess.Popen(
+                [sys.executable, "-m", "worker", "--cluster", self._name, *arguments],
+                env={
+                    **os.environ,
+                    "BOOTSTRAP_SERVERS": self._settings.bootstrap_servers,
+                    "SCHEDULES_TOPICS": self._schedules,
+                    "RESULTS_TOPIC": self._results,
+                    "DEAD_LETTER_TOPIC": self._dead,
+                    "METRICS_HTTP_ADDR": "off",
+                    **environment,
+                },
+                stderr=subprocess.DEVNULL,
+            )
 
 
 def _cpu(pid: int) -> tuple[float, float]:
@@ -202,16 +211,11 @@ def _percentile(values: Sequence[float], share: float) -> float:
     return sorted(values)[round((len(values) - 1) * share)]
 
 
-def measured(servers: str, number: int, jobs: int, slots: int) -> dict[str, float]:
-    """The figures of one round."""
+def beside_the_broker(servers: str, number: int, jobs: int, slots: int) -> dict[str, float]:
+    """The figures of one round in which broker and reader have the same processors and take their part."""
     loop, loop_cpu = spawn_loop(jobs, slots)
     rate = Cluster(servers, number).rate(jobs, slots)
     threads = spawn_threads(jobs, slots)
-    in_loop = steps_ms(stamps(STAMPS))
-    # the first are those of a worker that is still starting
-    in_slot = steps_ms(sorted(Cluster(servers, number).stamps(STAMPS + STAMPS_WARM))[STAMPS_WARM:])
-    # the end of a job, and the time until the next looks at its clock, are in both
-    usual = statistics.median(in_loop)
     return {
         "bare loop, processes per second": loop,
         f"bare loop with {slots} threads, processes per second": threads,
@@ -222,11 +226,48 @@ def measured(servers: str, number: int, jobs: int, slots: int) -> dict[str, floa
         "CPU of worker and command for each, ms": rate.cpu_ms,
         "CPU of bare loop and command for each, ms": loop_cpu,
         "CPU for each: the bare loop's to the worker's": loop_cpu / rate.cpu_ms,
-        "bare loop, from one process to the next, p50, ms": usual,
-        "bare loop, from one process to the next, p99, ms": _percentile(in_loop, 0.99),
-        "slot reused after, p50, ms": _percentile(in_slot, 0.5) - usual,
-        "slot reused after, p99, ms": _percentile(in_slot, 0.99) - usual,
     }
+
+
+def alone(servers: str, number: int, jobs: int, slots: int) -> dict[str, float]:
+    """The figures of one round in which the loop, and then the worker, has a processor of its own."""
+    with on(MEASURED):
+        loop, _ = spawn_loop(jobs, slots)
+        in_loop = steps_ms(stamps(STAMPS))
+    with on(OTHERS):
+        rate = Cluster(servers, number, MEASURED).rate(jobs, slots)
+        # the first are those of a worker that is still starting
+        in_slot = steps_ms(sorted(Cluster(servers, number, MEASURED).stamps(STAMPS + STAMPS_WARM))[STAMPS_WARM:])
+    # the end of a job, and the time until the next looks at its clock, are in both
+    usual = statistics.median(in_loop)
+    return {
+        "one processor: bare loop, processes per second": loop,
+        "one processor: worker, jobs per second": rate.per_second,
+        "one processor: ratio to the bare loop of its round": rate.per_second / loop,
+        "one processor: CPU of the worker for each, commands not counted, ms": rate.own_cpu_ms,
+        "one processor: bare loop, from one process to the next, p50, ms": usual,
+        "one processor: bare loop, from one process to the next, p99, ms": _percentile(in_loop, 0.99),
+        "one processor: slot reused after, p50, ms": _percentile(in_slot, 0.5) - usual,
+        "one processor: slot reused after, p99, ms": _percentile(in_slot, 0.99) - usual,
+    }
+
+
+def measured(servers: str, broker: Sequence[int], number: int, jobs: int, slots: int) -> dict[str, float]:
+    """All figures of one round.
+
+    Args:
+        servers: where the broker is.
+        broker: its process ids, where it is on this machine.
+        number: of the round.
+        jobs: how many in a measurement.
+        slots: how many at once.
+    """
+    figures = beside_the_broker(servers, number, jobs, slots)
+    if OTHERS:
+        move(broker, OTHERS)
+        figures |= alone(servers, number, jobs, slots)
+        move(broker, MEASURED | OTHERS)
+    return figures
 
 
 def show(rounds: Sequence[Mapping[str, float]], about: str, *, as_json: bool) -> None:
@@ -253,10 +294,15 @@ def main(*, rounds: int, jobs: int, slots: int, as_json: bool) -> None:
     given = os.environ.get("BOOTSTRAP_SERVERS")
     found = []
     with ExitStack() as until_the_end:
-        servers = given or until_the_end.enter_context(LocalKafka()).bootstrap_servers
+        broker: list[int] = []
+        if given:
+            servers = given
+        else:
+            kafka = until_the_end.enter_context(LocalKafka())
+            servers, broker = kafka.bootstrap_servers, list(kafka.pids.values())
         for number in range(rounds):
             click.echo(f"round {number + 1} of {rounds}", err=True)
-            found.append(measured(servers, number, jobs, slots))
+            found.append(measured(servers, broker, number, jobs, slots))
     show(found, f"{slots} slots, {jobs:,} times `true`", as_json=as_json)
 
 
