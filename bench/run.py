@@ -76,7 +76,7 @@ SCENARIOS = (
 )
 
 
-TIMED = {"burst", "seconds", "spread", "fast", "writing"}
+TIMED = {"burst", "seconds", "spread", "fast", "writing", "reread", "millions"}
 """Those about lateness and rates, for which the broker is to be warm."""
 
 
