@@ -290,19 +290,28 @@ def _followed_beside_firing(dice: Dice, taste: Taste) -> list[Step]:
     )
 
 
-def _kept_long_ago(dice: Dice, taste: Taste) -> list[Step]:
-    """What is kept on a disk is of before the log was cleaned; replicas with another disk were owners meanwhile."""
+def _long_ago(dice: Dice, taste: Taste) -> tuple[Step, list[Step]]:
+    """A schedule, and what makes its record old: it is cancelled, or fires, and the log is cleaned of it, and again."""
     schedule = _schedule(dice, taste)[0]
     ends = dice.choice((Step("cancel", {"key": schedule.arguments["key"], "hold": False}), Step("rest", {})))
     away = (700_000, 3_700_000) if dice.random() < 0.5 else (400_000, 100_000)
+    return (
+        schedule._replace(arguments={**schedule.arguments, "delay_ms": 30_000, "hold": False}),
+        [step for ms in away for step in (ends, Step("rest", {}), Step("advance", {"ms": ms}), Step("compact", {}))],
+    )
+
+
+def _kept_long_ago(dice: Dice, taste: Taste) -> list[Step]:
+    """What is kept on a disk is of before the log was cleaned; replicas with another disk were owners meanwhile."""
+    schedule, ages = _long_ago(dice, taste)
     return _mixed(
         dice,
         taste,
         *[Step("take_over", {})] * dice.choice((0, 1)),
-        schedule._replace(arguments={**schedule.arguments, "delay_ms": 30_000, "hold": False}),
+        schedule,
         Step("rest", {}),
         *[Step("take_over", {})] * dice.choice((1, 2)),
-        *[step for ms in away for step in (ends, Step("rest", {}), Step("advance", {"ms": ms}), Step("compact", {}))],
+        *ages,
         *[Step("take_over", {})] * dice.choice((1, 2)),
         Step("work", {}, 0),
     )
@@ -310,16 +319,14 @@ def _kept_long_ago(dice: Dice, taste: Taste) -> list[Step]:
 
 def _followed_long_ago(dice: Dice, taste: Taste) -> list[Step]:
     """A replica that follows stands still, while the log is cleaned of what it has not read."""
-    schedule = _schedule(dice, taste)[0]
-    ends = dice.choice((Step("cancel", {"key": schedule.arguments["key"], "hold": False}), Step("rest", {})))
-    away = (700_000, 3_700_000) if dice.random() < 0.5 else (400_000, 100_000)
+    schedule, ages = _long_ago(dice, taste)
     return _mixed(
         dice,
         taste,
         Step("rest", {}),
-        schedule._replace(arguments={**schedule.arguments, "delay_ms": 30_000, "hold": False}),
+        schedule,
         _follow(dice, 1000, asks=True),
-        *[step for ms in away for step in (ends, Step("rest", {}), Step("advance", {"ms": ms}), Step("compact", {}))],
+        *ages,
         *[_follow(dice)] * dice.choice((0, 1)),
         Step("take_over", {"follows": True}),
         Step("work", {}, 0),
