@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from scheduler.audit.installation import Case, Source, gather
 from scheduler.audit.judge import judge
@@ -117,6 +118,17 @@ class Installation:
         """The same for a replica in this process, which serves nothing; `other` settings win."""
         given = {name.lower(): value for name, value in self.environment().items()}
         return Settings.load(**{**given, "metrics_http_addr": "off", "server_addr": "off", **other})
+
+    def remake(self) -> None:
+        """Delete the schedules topic and make it anew, under the same name."""
+        admin = AdminClient({"bootstrap.servers": self.broker, "log_level": 0})
+        admin.delete_topics([self.schedules])[self.schedules].result(SECONDS)
+
+        def made() -> bool:
+            new = NewTopic(self.schedules, self.partitions, 1, config=schedules_topic("").config)
+            return admin.create_topics([new])[self.schedules].exception(SECONDS) is None
+
+        wait_until(made, "the topic is made anew")
 
     # -- records in ----------------------------------------------------------------------------------
 
@@ -284,6 +296,22 @@ def wait_until_pending(scheduler: Scheduler, count: int) -> None:
     wait_until(
         lambda: sum(each.pending for each in scheduler.standings().values()) == count, f"{count} schedules are pending"
     )
+
+
+def starts(replica: Scheduler) -> dict[str, int]:
+    """How its partitions were restored, and how many in each way."""
+    kinds = ("cold", "warm", "rejected", "standby")
+    found = {kind: replica.registry.get_sample_value("scheduler_restores_total", {"kind": kind}) for kind in kinds}
+    return {kind: int(count) for kind, count in found.items() if count}
+
+
+def in_force(replica: Scheduler) -> list[tuple[int, int]]:
+    """Due time and offset of all that is pending, by partition."""
+    return [
+        (version.due_ms, version.offset)
+        for _, owner in sorted(replica.owners().items())
+        for version in owner.engine.page(-1, 10_000)
+    ]
 
 
 def _messages(consumer: Consumer, topic: str, seconds: float) -> Iterator[Message]:

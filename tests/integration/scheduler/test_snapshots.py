@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
 
-from scheduler.topics import schedules_topic
-from tests.support.schedules import SECONDS, clock, wait_until, wait_until_pending
+from tests.support.schedules import SECONDS, clock, in_force, starts, wait_until, wait_until_pending
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,22 +26,6 @@ COMPACTS_AT_ONCE = {
     "min.compaction.lag.ms": "0",
     "max.compaction.lag.ms": "100",
 }
-
-
-def starts(replica: Scheduler) -> dict[str, int]:
-    """How its partitions were restored."""
-    kinds = ("cold", "warm", "rejected")
-    found = {kind: replica.registry.get_sample_value("scheduler_restores_total", {"kind": kind}) for kind in kinds}
-    return {kind: int(count) for kind, count in found.items() if count}
-
-
-def in_force(replica: Scheduler) -> list[tuple[int, int]]:
-    """Due time and offset of all that is pending, by partition."""
-    return [
-        (version.due_ms, version.offset)
-        for _, owner in sorted(replica.owners().items())
-        for version in owner.engine.page(-1, 10_000)
-    ]
 
 
 def remove(installation: Installation, before: int) -> None:
@@ -147,14 +130,7 @@ def test_a_snapshot_that_is_not_as_it_was_written_is_noticed(
 def test_a_topic_that_was_made_anew_under_its_name_is_another(installation: Installation, tmp_path: Path) -> None:
     with installation.replica(snapshot_dir=tmp_path) as replica:
         fill(installation, replica)
-    admin = AdminClient({"bootstrap.servers": installation.broker})
-    admin.delete_topics([installation.schedules])[installation.schedules].result(SECONDS)
-
-    def made() -> bool:
-        new = NewTopic(installation.schedules, 1, 1, config=schedules_topic("").config)
-        return admin.create_topics([new])[installation.schedules].exception(SECONDS) is None
-
-    wait_until(made, "the topic is made anew")
+    installation.remake()
     # as many records as there were before, so that offsets alone tell nothing
     installation.write(*(installation.schedule(b"k", due_ms=clock.now_ms() + HOUR_MS) for _ in range(60)))
     with installation.replica(snapshot_dir=tmp_path) as again:

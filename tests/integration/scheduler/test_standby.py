@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 import pytest
-from confluent_kafka.admin import AdminClient, NewTopic
 
 from scheduler.broker import roster
 from scheduler.broker.beginning import Instant, StartError
 from scheduler.broker.cluster import Cluster
 from scheduler.broker.followed import Followed, Sight
 from scheduler.broker.standby import Standby
-from scheduler.topics import schedules_topic
 from tests.support.clocks import ShiftedClock
 from tests.support.hand_over import hand_over
 from tests.support.replica_process import replica_process
-from tests.support.schedules import SECONDS, clock, wait_until, wait_until_pending
+from tests.support.schedules import clock, in_force, starts, wait_until, wait_until_pending
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,12 +34,6 @@ def value(replica: Scheduler, name: str, **labels: str) -> int:
     return int(replica.registry.get_sample_value(name, labels) or 0)
 
 
-def starts(replica: Scheduler) -> dict[str, int]:
-    """How its partitions were restored."""
-    found = {kind: value(replica, "scheduler_restores_total", kind=kind) for kind in ("cold", "warm", "standby")}
-    return {kind: count for kind, count in found.items() if count}
-
-
 def wait_until_followed(replica: Scheduler, schedules: int, partitions: int = 1) -> None:
     """Return once it has caught up with so many partitions of others, and so much is pending in them."""
     wait_until(
@@ -51,27 +43,6 @@ def wait_until_followed(replica: Scheduler, schedules: int, partitions: int = 1)
         ),
         f"{schedules} schedules in {partitions} partitions of others are followed",
     )
-
-
-def in_force(replica: Scheduler) -> list[tuple[int, int]]:
-    """Due time and offset of all that is pending, by partition."""
-    return [
-        (version.due_ms, version.offset)
-        for _, owner in sorted(replica.owners().items())
-        for version in owner.engine.page(-1, 10_000)
-    ]
-
-
-def remake(installation: Installation) -> None:
-    """Delete the schedules topic and make it anew."""
-    admin = AdminClient({"bootstrap.servers": installation.broker})
-    admin.delete_topics([installation.schedules])[installation.schedules].result(SECONDS)
-
-    def made() -> bool:
-        new = NewTopic(installation.schedules, 1, 1, config=schedules_topic("").config)
-        return admin.create_topics([new])[installation.schedules].exception(SECONDS) is None
-
-    wait_until(made, "the topic is made anew")
 
 
 def test_a_replica_takes_over_what_it_has_followed_when_the_owner_is_killed(installation: Installation) -> None:
@@ -212,7 +183,7 @@ def test_a_topic_that_is_made_anew_is_followed_afresh(installation: Installation
             *(installation.schedule(b"k-%d" % each, due_ms=clock.now_ms() + HOUR_MS) for each in range(3))
         )
         wait_until_followed(following, 3)
-        remake(installation)
+        installation.remake()
         # as many records as there were before, so that offsets alone tell nothing
         installation.write(*(installation.schedule(b"k", due_ms=clock.now_ms() + HOUR_MS) for _ in range(3)))
         wait_until(
@@ -229,6 +200,6 @@ def test_what_was_followed_of_a_topic_that_was_made_anew_is_no_proof(installatio
     followed.read_to = 5
     with pytest.raises(StartError, match="was cut"):
         followed.prove(cluster, 4)
-    remake(installation)
+    installation.remake()
     with pytest.raises(StartError, match="made anew"):
         followed.prove(cluster, 5)
