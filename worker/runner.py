@@ -110,7 +110,7 @@ class Running:
         log.info("job output", extra=fields(**self.run.log_fields(), line=line))
 
     def _ended(self, ended: Ended) -> None:
-        # the attempt holds this method: a cycle for each attempt kept the collector busy for a third of the processor
+        # the attempt holds this method: for the collector to find such a cycle each time cost a quarter of the rate
         self._over, self._attempt = True, None
         if ended.stopped and self._replaced_by is not None:
             ended = replace(ended, outcome=Outcome.REPLACED, exit=f"replaced by {self._replaced_by}", stopped=False)
