@@ -299,11 +299,14 @@ def _wait_until_gone(pid: int) -> None:
         return
 
 
+def _slots(count: int, performer: HandlerJobs) -> Slots:
+    return Slots(count, Runner(performer, clock=SystemClock(), metrics=Metrics(CollectorRegistry(), "c")))
+
+
 def test_attempts_that_have_ended_leave_nothing_to_the_cyclic_collector(caller: Caller) -> None:
     """It walks all that is alive: a cycle for each attempt cost a worker a quarter of its rate."""
     count = 500
-    clock = SystemClock()
-    slots = Slots(3, Runner(caller.performer, clock=clock, metrics=Metrics(CollectorRegistry(), "c")))
+    slots = _slots(3, caller.performer)
     ended = 0
 
     def all_ended() -> bool:
@@ -328,7 +331,7 @@ def test_attempts_that_have_ended_leave_nothing_to_the_cyclic_collector(caller: 
 def test_attempts_that_end_at_the_same_time_all_end_and_free_their_slots() -> None:
     """Also those that end while another thread has the lock: nobody comes by for them later."""
     made = HandlerJobs(jobs, 16, lambda error: pytest.fail(str(error)))
-    slots = Slots(16, Runner(made, clock=SystemClock(), metrics=Metrics(CollectorRegistry(), "c")))
+    slots = _slots(16, made)
     job = made.accept(Job(id="a", job="a", cluster="c", handler="nothing", overlap="allow"))
     told: list[int] = []
     try:
