@@ -150,7 +150,7 @@ def _by_partitioner() -> Iterator[Patch]:
 
 def _blind_tombstone() -> Iterator[Patch]:
     def ended(self: partition.PartitionEngine, key: bytes, replaces: int) -> None:
-        self._said(key, replaces, None)
+        self._unsaid.said(key, replaces, None)
         self.pending.remove(key)
 
     yield partition.PartitionEngine, "_ended", ended

@@ -10,6 +10,8 @@ from scheduler.engine.changes import Change, Verb
 from scheduler.engine.kept import Kept
 from scheduler.engine.life import State
 from scheduler.engine.partition import PartitionEngine
+from scheduler.engine.unsaid import Unsaid
+from scheduler.engine.wants import Wants
 from scheduler.schedule import Cancel, Misfire, Outcome, Pause, Rejected, Schedule
 
 if TYPE_CHECKING:
@@ -135,20 +137,26 @@ class _SuccessorWins(PartitionEngine):
 
 
 class _Doubtless(PartitionEngine):
-    def _doubt(self) -> None:
+    def __init__(self):
+        super().__init__()
+        self._wants = _SureOfAll()
+
+
+class _SureOfAll(Wants):
+    def doubt(self, offsets):
         pass
 
 
 class _CancelResurrected(PartitionEngine):
     def __init__(self):
         super().__init__()
-        self._cancels = {}
+        self._cancelled_at = {}
 
     def hear(self, fact):
         if isinstance(fact, Cancel) and fact.replaces is None:
-            self._cancels[fact.key] = fact.offset
+            self._cancelled_at[fact.key] = fact.offset
         elif isinstance(fact, Schedule) and fact.replaces is not None and fact.key not in self.pending:
-            fact = replace(fact, replaces=max(fact.replaces, self._cancels.get(fact.key, -1)))
+            fact = replace(fact, replaces=max(fact.replaces, self._cancelled_at.get(fact.key, -1)))
         super().hear(fact)
 
 
@@ -161,8 +169,14 @@ class _UpdateDropped(PartitionEngine):
 
 
 class _HiddenStaysHidden(PartitionEngine):
-    def _hide(self, key, offset, acted_ms=None, stated=None):  # noqa: ARG002
-        self._drop_hidden(key)
+    def __init__(self):
+        super().__init__()
+        self._unsaid = _WithoutHidden()
+
+
+class _WithoutHidden(Unsaid):
+    def hide(self, key, offset, acted_ms=None, stated=None):  # noqa: ARG002
+        self.drop_hidden(key)
 
 
 class _MalformedCancels(PartitionEngine):
@@ -268,7 +282,7 @@ class _FiredNowEnds(PartitionEngine):
 
 class _CancelsForgotten(PartitionEngine):
     def forget(self):
-        self._cancelled.clear()
+        self._cancels.clear()
         return 0
 
 

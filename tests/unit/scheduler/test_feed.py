@@ -63,14 +63,14 @@ def new_engine() -> PartitionEngine:
 
 def heard(engine: PartitionEngine) -> object:
     """All that was read, with bodies or without."""
-    open_facts = {
-        key: [(fact.cause, fact.newest, fact.outcome, fact.subject and fact.subject.offset) for fact in facts]
-        for key, facts in engine._open.items()
+    unsaid = {
+        key: [(each.cause, each.newest, each.outcome, each.subject and each.subject.offset) for each in matters]
+        for key, matters in engine._unsaid.by_key.items()
     }
     offsets = {each.offset for each in (*engine.pending, *engine.pending.far())}
     dues = {each.due_ms for each in (*engine.pending, *engine.pending.far())}
     targets = Counter(engine.pending.far_by_target()) + Counter(each.target_topic for each in engine.pending)
-    return engine.accepted, engine.paused, engine._cancelled, open_facts, offsets, dues, targets, engine._end
+    return engine.accepted, engine.paused, engine._cancels, unsaid, offsets, dues, targets, engine._end
 
 
 @settings(max_examples=300, deadline=None)
