@@ -168,7 +168,9 @@ def in_turn(
         times = ours.percentile(share) / bare.percentile(share)
         figures.append(Figure(group, f"lateness {name}, to the bare client of its round", times))
     if bench.peer is not None and at_once == rate:
-        figures += lateness(installation, bench.peer, count, dues).figures(group, "peer, ")
+        own = bench.installation()
+        figures += lateness(own, bench.peer, count, dues).figures(group, "peer, ")
+        own.clear()
     return figures
 
 
@@ -191,7 +193,10 @@ def bursts(bench: Bench, installation: Installation) -> list[Figure]:
         *(Figure(group, f"CPU of the {kind} for each, µs", us) for kind, us in cpu.items()),
     ]
     if bench.peer is not None:
-        other, other_cpu = burst(installation, bench.peer, count)
+        # on topics of its own: what it leaves behind would be fired again by the next contender
+        own = bench.installation()
+        other, other_cpu = burst(own, bench.peer, count)
+        own.clear()
         figures += [
             Figure(group, "peer, fired per second", other),
             Figure(group, "ours to the peer of its round", rate / other),
