@@ -8,7 +8,7 @@ from sys import getsizeof
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
 OFFSET_BITS: Final = 48
 OFFSET_MASK: Final = (1 << OFFSET_BITS) - 1
@@ -94,9 +94,11 @@ class Block:
         """Of those that are no holes."""
         return [index for index, offset in enumerate(self.offsets) if offset != HOLE]
 
-    def targets_of_all(self) -> Iterable[int]:
+    def targets_of_all(self) -> array[int]:
         """Of those that are no holes."""
-        return self.targets if self.live == len(self.targets) else [self.targets[index] for index in self.indices()]
+        if self.live == len(self.targets):
+            return self.targets
+        return array("H", [self.targets[index] for index in self.indices()])
 
     def first_due_ms(self) -> int | None:
         """When the soonest is due; None where nothing is left."""

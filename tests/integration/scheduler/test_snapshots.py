@@ -114,7 +114,7 @@ def test_a_snapshot_that_is_not_as_it_was_written_is_noticed(
     elif harm == "truncated":
         del data[-100:]
     elif harm == "another-version":
-        data = data.replace(b"snapshot 1\n", b"snapshot 2\n", 1)
+        data = data.replace(b"snapshot 2\n", b"snapshot 1\n", 1)
     elif harm == "no-snapshot":
         data = bytearray()
     file.write_bytes(data)
