@@ -129,6 +129,16 @@ def test_panels_do_not_overlap_and_have_titles_of_their_own():
         assert len({panel[field] for panel in panels}) == len(panels)
 
 
+def test_every_panel_says_what_it_shows_in_which_unit_and_asks_the_chosen_source():
+    document = dashboard()
+    panels = [panel for panel in document["panels"] if panel["type"] != "row"]
+
+    assert [panel["title"] for panel in panels if not panel["description"].endswith(".")] == []
+    assert [panel["title"] for panel in panels if not panel["fieldConfig"]["defaults"].get("unit")] == []
+    assert {panel["datasource"]["uid"] for panel in panels} == {"${datasource}"}
+    assert not document["editable"]  # the file is the truth
+
+
 def test_the_dashboard_finds_its_provisioned_source_and_folder():
     (source,) = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/prometheus.yml").read_text())["datasources"]
     (provider,) = yaml.safe_load((DEPLOY / "grafana/provisioning/dashboards/scheduler.yml").read_text())["providers"]
