@@ -73,6 +73,8 @@ def test_ours_say_what_the_programs_understand(name: str) -> None:
 def test_the_image_is_built_once_for_all_that_run_it() -> None:
     assert [name for name, service in SERVICES.items() if "build" in service] == ["scheduler"]
     assert len({service["image"] for service in OURS.values()}) == 1
+    # no registry is asked for it: whoever took the name there would run here
+    assert {service["pull_policy"] for service in OURS.values()} == {"never"}
 
 
 def test_replicas_can_be_added() -> None:
