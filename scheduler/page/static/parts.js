@@ -132,7 +132,7 @@ export function facts(pairs) {
 export function headerTable(headers) {
   if (!headers.length) return h("p", { class: "faint" }, "None.");
   return table("Headers", [
-    ["Name", (each) => mono(each.name), "name"],
+    ["Name", (each) => mono(each.name), headers.every((each) => each.name.length <= 24) ? "" : "name"],
     ["Value", (each) => (each.value === null ? h("em", { class: "faint" }, "no value") : mono(each.value)), "wrap"],
     ...(headers.some((each) => each.encoding === "base64") ? [["Written as", (each) => each.encoding]] : []),
   ], headers);
