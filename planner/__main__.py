@@ -1,6 +1,12 @@
-"""`python -m planner`."""
+"""`python -m planner`, and the console script."""
 
-from planner.cli import main
+from scheduler.starting import start
+
+
+def main() -> None:
+    """Run `planner`."""
+    start("planner.cli")
+
 
 if __name__ == "__main__":
     main()

@@ -22,7 +22,7 @@ from scheduler.runtime.cli import CONTEXT, examples, exit_codes, run
         "planner plan crontab.txt",
         "planner sync crontab.txt",
         "planner list",
-        'eval "$(_PLANNER_COMPLETE=bash_source planner)"   # completion; also zsh_source, fish_source',
+        'eval "$(_PLANNER_COMPLETE=bash_source planner)"   # or zsh_source',
     )
     + "\n\n"
     + exit_codes("if something failed")

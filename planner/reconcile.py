@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from planner.steps import Plan
     from scheduler.client import SchedulerClient
     from scheduler.clock import Clock
+    from scheduler.runtime.progress import Told
     from scheduler.runtime.settings import Settings
 
 PATIENCE_SECONDS = 10.0
@@ -68,6 +69,7 @@ class Reconciler:
         clock: Clock,
         *,
         tell: Callable[[str], None] = lambda _: None,
+        reading: Told | None = None,
     ) -> None:
         """Prepare.
 
@@ -76,11 +78,13 @@ class Reconciler:
             settings: which topics.
             clock: for due times and patience.
             tell: is told what takes its time, for people who wait.
+            reading: is told how far a reading of the schedules is.
         """
         self._client = client
         self._topics = settings.schedules_topics
         self._clock = clock
         self._tell = tell
+        self._reading = reading
 
     def plan(self, wanted: Wanted) -> Plan:
         """What a sync would do now.
@@ -129,7 +133,7 @@ class Reconciler:
 
     def _plan(self, wanted: Wanted, desired: Sequence[Standing]) -> Plan:
         self._tell("reading what is in force")
-        snapshot = take_snapshot(self._client, self._topics, wanted.source)
+        snapshot = take_snapshot(self._client, self._topics, wanted.source, reading=self._reading)
         # after the look: what it has not seen and is due later than now has not fired
         now_ms = self._clock.now_ms()
         plan = _make(wanted, desired, snapshot, now_ms, LEAD_MS)

@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from scheduler.records import Stored
+    from scheduler.runtime.progress import Told
     from scheduler.schedule import Schedule
 
 
 class Schedules(Protocol):
     """Who knows what is in force: a `SchedulerClient`."""
 
-    def schedules(self, topic: str) -> list[Stored]:
+    def schedules(self, topic: str, *, progress: Told | None = None) -> list[Stored]:
         """Every schedule in force on a topic."""
         ...
 
@@ -38,14 +39,14 @@ class Snapshot:
     """The standing ones of other sources."""
 
 
-def take_snapshot(client: Schedules, topics: Sequence[str], source: str) -> Snapshot:
-    """Read every schedules topic once.
+def take_snapshot(client: Schedules, topics: Sequence[str], source: str, *, reading: Told | None = None) -> Snapshot:
+    """Read every schedules topic once; `reading` is told how far that is.
 
     Raises:
         InputError: a topic does not exist.
         BrokerUnavailableError: the brokers do not answer.
     """
-    return select((stored for topic in topics for stored in client.schedules(topic)), source)
+    return select((stored for topic in topics for stored in client.schedules(topic, progress=reading)), source)
 
 
 def select(schedules: Iterable[Stored], source: str) -> Snapshot:

@@ -1,6 +1,12 @@
-"""`python -m scheduler`."""
+"""`python -m scheduler`, and the console script."""
 
-from scheduler.cli import main
+from scheduler.starting import start
+
+
+def main() -> None:
+    """Run `scheduler`."""
+    start("scheduler.cli")
+
 
 if __name__ == "__main__":
     main()

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from confluent_kafka import Message
 
+    from scheduler.broker.reader import Progress
     from scheduler.clock import Clock
     from scheduler.retry import RetryPolicy
     from scheduler.runtime.settings import Settings
@@ -311,14 +312,18 @@ class SchedulerClient(Drafting):
             sender = self._sender
         return sender.send(writes)
 
-    def records(self, topic: str) -> Iterator[Message]:
+    def records(self, topic: str, *, progress: Progress | None = None) -> Iterator[Message]:
         """Every committed record of a topic, to its end as it is now.
+
+        Args:
+            topic: any.
+            progress: is told how far the reading is.
 
         Raises:
             InputError: the topic does not exist.
             BrokerUnavailableError: the brokers do not answer.
         """
-        return read(self._settings, topic, self._clock)
+        return read(self._settings, topic, self._clock, progress=progress)
 
     @contextmanager
     def writer(self, transactional_id: str) -> Iterator[Writer]:

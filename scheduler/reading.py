@@ -96,6 +96,7 @@ class ScheduleReader:
         since_ms: int | None = None,
         start: Mapping[int, int] | None = None,
         follow: Stop | None = None,
+        progress: Progress | None = None,
     ) -> Generator[HistoryEvent, None, None]:
         """What became of schedules, partition by partition in order.
 
@@ -104,13 +105,20 @@ class ScheduleReader:
             since_ms: from this instant on (Unix ms, by the brokers' clock).
             start: from these offsets on, by partition; see `history_ends`.
             follow: go on with what comes until it is set; None stops at the end as it is now.
+            progress: is told how far the reading is; not while following.
 
         Raises:
             InputError: the history topic does not exist.
         """
         fits = wanted or Filter()
         messages = read(
-            self._settings, self._settings.history_topic, self._clock, since_ms=since_ms, start=start, follow=follow
+            self._settings,
+            self._settings.history_topic,
+            self._clock,
+            since_ms=since_ms,
+            start=start,
+            follow=follow,
+            progress=progress,
         )
         return (event for event in map(read_event, messages) if fits.wants(event))
 

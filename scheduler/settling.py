@@ -10,6 +10,9 @@ from scheduler.errors import InputError
 from scheduler.letters import Action, Wanted, open_letters
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from scheduler.broker.reader import Progress
     from scheduler.clock import Clock
     from scheduler.letters import Letter
     from scheduler.records import Write
@@ -31,19 +34,38 @@ class DeadLetters:
         self._clock = clock or SystemClock()
         self._client = SchedulerClient(settings, clock=self._clock, client_id=client_id)
 
-    def open(self, wanted: Wanted | None = None) -> list[Letter]:
+    def open(self, wanted: Wanted | None = None, *, reading: Progress | None = None) -> list[Letter]:
         """The letters that nobody has dealt with, oldest first: all of them are read.
+
+        Args:
+            wanted: which of them; None is all.
+            reading: is told how far it is.
 
         Raises:
             InputError: there is no dead-letter topic.
             BrokerUnavailableError: the brokers do not answer.
         """
         fits = wanted or Wanted()
-        letters = open_letters(self._client.records(self._settings.dead_letter_topic))
+        letters = open_letters(self._client.records(self._settings.dead_letter_topic, progress=reading))
         return [letter for letter in letters if fits.fits(letter)]
 
-    def settle(self, action: Action, wanted: Wanted, ids: frozenset[str] = frozenset()) -> list[Letter]:
+    def settle(
+        self,
+        action: Action,
+        wanted: Wanted,
+        ids: frozenset[str] = frozenset(),
+        *,
+        reading: Progress | None = None,
+        settled: Callable[[int, int], None] = lambda _done, _total: None,
+    ) -> list[Letter]:
         """Run letters again, or put them away; those of the ids, or else all that are wanted.
+
+        Args:
+            action: which of the two.
+            wanted: which letters.
+            ids: these only; all of the wanted if there are none.
+            reading: is told how far the reading is.
+            settled: is told how many of how many are dealt with.
 
         Raises:
             NoLetterError: one of the ids is no letter, or it has been dealt with.
@@ -53,10 +75,11 @@ class DeadLetters:
         now_ms = self._clock.now_ms()
         # one at a time: whoever came before is fenced, and what it has done is read, so that no letter is taken twice
         with self._client.writer(settling_id(self._settings)) as writer:
-            letters = self.open(wanted)
+            letters = self.open(wanted, reading=reading)
             if ids:
                 letters = chosen(letters, ids)
             for start in range(0, len(letters), AT_ONCE):
+                settled(start, len(letters))
                 writer.apply(self._writes(action, letters[start : start + AT_ONCE], now_ms))
         return letters
 

@@ -1,6 +1,12 @@
-"""`python -m worker`."""
+"""`python -m worker`, and the console script."""
 
-from worker.cli import main
+from scheduler.starting import start
+
+
+def main() -> None:
+    """Run `worker`."""
+    start("worker.cli")
+
 
 if __name__ == "__main__":
     main()

@@ -52,7 +52,7 @@ EPILOG = "\n\n".join(
             "worker --cluster default-job-queue --handlers shop.jobs:jobs --slots 20",
             "worker dead list --since 1d",
         ),
-        cli.exit_codes("if it had to end by itself"),
+        cli.exit_codes("if it had to end by itself", endless=True),
     )
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +12,7 @@ from scheduler.errors import ExitCode
 from scheduler.letters import Action, Wanted
 from scheduler.runtime.cli import CONTEXT, echo_json, echo_json_line, echo_table, environment_help, examples, exit_codes
 from scheduler.runtime.option_types import Since
+from scheduler.runtime.progress import progress
 from scheduler.runtime.settings import Settings
 from scheduler.settling import DeadLetters, chosen
 
@@ -60,7 +62,7 @@ def dead() -> None:
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
 def list_(*, job: str | None, cluster: str | None, since: int | None, as_json: bool) -> int:
     """List the letters that nobody has dealt with."""
-    letters = DeadLetters(Settings.load(), client_id=CLIENT_ID).open(Wanted(None, job, cluster, since))
+    letters = _open(Wanted(None, job, cluster, since))
     if as_json:
         echo_json([letter.summary() for letter in letters])
     elif letters:
@@ -70,12 +72,15 @@ def list_(*, job: str | None, cluster: str | None, since: int | None, as_json: b
     return ExitCode.OK
 
 
-@dead.command(epilog=examples("worker dead show 0-17", "worker dead show 0-17 --json") + "\n\n" + ENVIRONMENT)
+@dead.command(
+    short_help="Show all that is known of a letter.",
+    epilog=examples("worker dead show 0-17", "worker dead show 0-17 --json") + "\n\n" + ENVIRONMENT,
+)
 @click.argument("letter_id", metavar="ID")
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
 def show(*, letter_id: str, as_json: bool) -> int:
     """Show all that is known of a letter: each attempt's error, and the end of the last one's output."""
-    (letter,) = chosen(DeadLetters(Settings.load(), client_id=CLIENT_ID).open(), frozenset({letter_id}))
+    (letter,) = chosen(_open(), frozenset({letter_id}))
     told = letter.everything()
     if as_json:
         echo_json(told)
@@ -123,7 +128,8 @@ def redrive(
 
 
 @dead.command(
-    epilog=examples("worker dead discard 0-17", "worker dead discard --all --job poll") + "\n\n" + ENVIRONMENT
+    short_help="Put letters away, without running them.",
+    epilog=examples("worker dead discard 0-17", "worker dead discard --all --job poll") + "\n\n" + ENVIRONMENT,
 )
 @_choosing
 def discard(
@@ -136,7 +142,11 @@ def discard(
 def _settle(action: Action, wanted: Wanted, ids: tuple[str, ...], *, everything: bool, as_json: bool) -> int:
     if not ids and wanted.name is None and not everything:
         raise click.UsageError("which ones? Give IDs, --job NAME or --all.")
-    letters = DeadLetters(Settings.load(), client_id=CLIENT_ID).settle(action, wanted, frozenset(ids))
+    dead_letters = DeadLetters(Settings.load(), client_id=CLIENT_ID)
+    with progress() as shown:
+        letters = dead_letters.settle(
+            action, wanted, frozenset(ids), reading=shown.reading, settled=partial(shown.count, "writing")
+        )
     for letter in letters:
         if as_json:
             echo_json_line({"id": letter.id, "name": letter.name, "done": action.value})
@@ -145,6 +155,12 @@ def _settle(action: Action, wanted: Wanted, ids: tuple[str, ...], *, everything:
     if not letters:
         click.echo("no dead letter fits", err=True)
     return ExitCode.OK
+
+
+def _open(wanted: Wanted | None = None) -> list[Letter]:
+    dead_letters = DeadLetters(Settings.load(), client_id=CLIENT_ID)
+    with progress() as shown:
+        return dead_letters.open(wanted, reading=shown.reading)
 
 
 def _row(letter: Letter) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from planner.preview import local_time
 from scheduler.clock import SystemClock
 from scheduler.durations import format_duration
 from scheduler.errors import ExitCode, InputError
-from scheduler.runtime.cli import echo_json, echo_table, environment_help, examples
+from scheduler.runtime.cli import echo_json, echo_table, environment_help, examples, exit_codes
 from scheduler.runtime.settings import Settings
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ COLUMNS = ("line", "job", "cluster", "when", "zone", "next", "settings", "comman
 
 
 @click.command(
+    short_help="Show what is read from a crontab, or what is wrong in it.",
     epilog=examples(
         "planner check crontab.txt",
         "planner check --system /etc/cron.d",
@@ -34,7 +35,8 @@ COLUMNS = ("line", "job", "cluster", "when", "zone", "next", "settings", "comman
     )
     + "\n\n"
     + environment_help("clusters")
-    + "\n\nExit code: 0 if it can be read, 65 if something is wrong in it."
+    + "\n\n"
+    + exit_codes(kafka=False),
 )
 @crontab_argument
 @system_option

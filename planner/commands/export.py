@@ -13,7 +13,8 @@ from planner.standing import SOURCE
 from scheduler.client import SchedulerClient
 from scheduler.errors import ExitCode, InputError
 from scheduler.runtime import logs
-from scheduler.runtime.cli import echo_json, environment_help, examples
+from scheduler.runtime.cli import echo_json, environment_help, examples, exit_codes
+from scheduler.runtime.progress import progress
 from scheduler.runtime.settings import Settings
 from scheduler.schedule import display
 
@@ -25,11 +26,13 @@ if TYPE_CHECKING:
 
 
 @click.command(
+    short_help="Write what Kafka holds of a source as a crontab.",
     name="export",
     epilog=examples("planner export > crontab.txt", "planner export --source billing | planner sync --source billing -")
     + "\n\n"
     + environment_help("bootstrap_servers", "schedules_topics", "clusters", "configuration_file")
-    + "\n\nExit code: 0; 65 if there is no such source; 69 if Kafka does not answer.",
+    + "\n\n"
+    + exit_codes(also={ExitCode.BAD_INPUT: "if there is no such source"}),
 )
 @click.option("--source", metavar="NAME", help="Whose schedules; not needed where one source has all of them.")
 @json_option
@@ -45,9 +48,10 @@ def export_(source: str | None, *, as_document: bool) -> int:
             raise click.BadParameter(str(error), param_hint="--source") from None
     settings = Settings.load()
     logs.configure(settings.log_level, settings.log_format)
-    with SchedulerClient(settings, client_id="planner") as client:
+    with SchedulerClient(settings, client_id="planner") as client, progress() as shown:
+        topics, reading = settings.schedules_topics, shown.reading
         by_source = _by_source(
-            stored.schedule for topic in settings.schedules_topics for stored in client.schedules(topic)
+            stored.schedule for topic in topics for stored in client.schedules(topic, progress=reading)
         )
     owner = _chosen(source, by_source)
     if not by_source[owner]:

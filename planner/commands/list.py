@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import click
 
 from planner.commands.options import json_option
-from planner.commands.sync_options import load_settings, telling
+from planner.commands.sync_options import load_settings
 from planner.listing import Kind, items
 from scheduler.client import SchedulerClient
 from scheduler.clock import rfc3339
 from scheduler.errors import ExitCode
 from scheduler.runtime.cli import echo_json, echo_table, environment_help, examples, exit_codes
+from scheduler.runtime.progress import progress
 
 if TYPE_CHECKING:
     from planner.listing import Item
@@ -21,6 +22,7 @@ COLUMNS = ("source", "job", "id", "when", "zone", "target", "next", "")
 
 
 @click.command(
+    short_help="Show what planners have written and is in force.",
     name="list",
     epilog=examples("planner list", "planner list --source billing", "planner list --json | jq -r '.[].source' | uniq")
     + "\n\n"
@@ -36,9 +38,9 @@ def list_(source: str | None, *, as_document: bool) -> int:
     An entry that was planned with --horizon is one row, and so are the retries of an entry that wait for their time.
     """
     settings = load_settings()
-    with SchedulerClient(settings, client_id="planner") as client, telling() as tell:
-        tell("reading what is in force")
-        found = items((stored for topic in settings.schedules_topics for stored in client.schedules(topic)), source)
+    with SchedulerClient(settings, client_id="planner") as client, progress() as shown:
+        topics, reading = settings.schedules_topics, shown.reading
+        found = items((stored for topic in topics for stored in client.schedules(topic, progress=reading)), source)
     if as_document:
         echo_json([item.as_json() for item in found])
     elif found:

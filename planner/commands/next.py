@@ -13,7 +13,7 @@ from planner.preview import Occurrence, local_time, occurrences, upcoming
 from scheduler.clock import SystemClock, rfc3339
 from scheduler.errors import ExitCode, InputError
 from scheduler.recurrence import RecurrenceError, Rule, parse_rule
-from scheduler.runtime.cli import echo_json, environment_help, examples
+from scheduler.runtime.cli import echo_json, environment_help, examples, exit_codes
 from scheduler.runtime.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ MOST = 100_000
 
 
 @click.command(
+    short_help="Show when a crontab, an entry or an expression comes next.",
     name="next",
     epilog=examples(
         "planner next crontab.txt",
@@ -34,7 +35,8 @@ MOST = 100_000
     )
     + "\n\n"
     + environment_help("clusters")
-    + "\n\nExit code: 0, or 65 if the crontab cannot be read or nothing comes any more.",
+    + "\n\n"
+    + exit_codes(kafka=False, also={ExitCode.BAD_INPUT: "if the crontab cannot be read, or nothing comes any more"}),
 )
 @click.argument("path", metavar=f"[{CRONTAB}]", type=crontab_path, required=False)
 @click.option("--job", metavar="NAME", help="Of the crontab, only the entry of this name or id.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -14,7 +15,6 @@ from planner.commands.sync_options import (
     load_settings,
     show,
     source_option,
-    telling,
     yes_option,
 )
 from planner.files import entries_of
@@ -24,13 +24,17 @@ from planner.steps import Later
 from scheduler.client import SchedulerClient
 from scheduler.clock import SystemClock
 from scheduler.errors import ExitCode
-from scheduler.runtime.cli import examples
+from scheduler.runtime.cli import examples, exit_codes
+from scheduler.runtime.progress import progress
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from scheduler.runtime.progress import Shown
+
 
 @click.command(
+    short_help="Make Kafka hold what a crontab states.",
     epilog=examples(
         "planner sync crontab.txt",
         "planner sync --dry-run crontab.txt",
@@ -39,8 +43,8 @@ if TYPE_CHECKING:
     )
     + "\n\n"
     + ENVIRONMENT
-    + "\n\nExit code: 0 when Kafka holds what the crontab states, 1 if something is left for later or another planner "
-    "took over, 65 if the crontab has errors, 69 if Kafka does not answer."
+    + "\n\n"
+    + exit_codes("if something is left for later, or another planner took over"),
 )
 @crontab_argument
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
@@ -68,12 +72,12 @@ def sync(
     entries = entries_of(path, clusters=settings.clusters, system=system, otherwise="; nothing was changed")
     wanted = Wanted(owner, entries, horizon_ms)
     clock = SystemClock()
-    with SchedulerClient(settings, client_id="planner") as client, telling() as tell:
-        reconciler = Reconciler(client, settings, clock, tell=tell)
+    with SchedulerClient(settings, client_id="planner") as client, progress() as shown:
+        reconciler = Reconciler(client, settings, clock, tell=shown.at, reading=shown.reading)
         if dry_run:
             plan = reconciler.plan(wanted)
         else:
-            plan = reconciler.sync(wanted, confirm=ask, certain=certain)
+            plan = reconciler.sync(wanted, confirm=partial(_ask, shown), certain=certain)
             late = handed_over_late(plan, clock.now_ms())
     remark = " (dry run: nothing was written)" if dry_run else ""
     show(plan, owner, done=not dry_run, as_document=as_document, remark=remark)
@@ -83,11 +87,16 @@ def sync(
         click.echo(f"planner: {schedule_id} may have run once more under its former id: writing took long", err=True)
     waiting = [step.current.schedule.schedule_id for step in plan.steps if isinstance(step, Later)]
     if waiting:
-        shown = ", ".join(waiting[:5]) + (f" and {len(waiting) - 5} more" if len(waiting) > 5 else "")  # noqa: PLR2004
+        named = ", ".join(waiting[:5]) + (f" and {len(waiting) - 5} more" if len(waiting) > 5 else "")  # noqa: PLR2004
         click.echo(
-            f"planner: left as it was: {shown}. It is due or about to be, and would take another id: run sync again "
+            f"planner: left as it was: {named}. It is due or about to be, and would take another id: run sync again "
             "in a moment. If it stays so, see that a scheduler runs; one that comes every few seconds, or is paused, "
             "has to be removed by one sync and added by the next",
             err=True,
         )
     return ExitCode.FAILED if waiting else ExitCode.OK
+
+
+def _ask(shown: Shown, doubt: str) -> None:
+    with shown.aside():
+        ask(doubt)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 
 from planner.report import COLUMNS, as_json, counts, shown, summary, table_rows
 from scheduler.durations import parse_duration
@@ -17,8 +15,6 @@ from scheduler.runtime.cli import echo_json, echo_table, environment_help
 from scheduler.runtime.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from planner.steps import Plan
 
 SHORTEST_HORIZON_MS, LONGEST_HORIZON_MS = 60_000, 366 * 86_400_000
@@ -71,17 +67,6 @@ def load_settings() -> Settings:
     if settings.log_level != "debug":
         logs.silence_client()
     return settings
-
-
-@contextmanager
-def telling() -> Iterator[Callable[[str], None]]:
-    """Show on a terminal what a command is at; elsewhere nothing."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda _: None
-        return
-    with console.status("") as status:
-        yield lambda what: status.update(f"{what} ...")
 
 
 def show(plan: Plan, source: str, *, done: bool, as_document: bool, remark: str = "") -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 
 @click.command(
+    short_help="Sync a crontab whenever it changes.",
     epilog=examples(
         "planner watch /etc/planner/crontab.txt",
         "planner watch --source billing --horizon 24h /etc/jobs",
@@ -45,8 +46,8 @@ if TYPE_CHECKING:
         "log_format",
     )
     + "\n\n"
-    + exit_codes()
-    + "\n\nAt METRICS_HTTP_ADDR there are /metrics, /readiness (503 until a good crontab was synced) and /liveness."
+    + exit_codes(endless=True)
+    + "\n\nAt METRICS_HTTP_ADDR there are /metrics, /readiness (503 until a good crontab was synced) and /liveness.",
 )
 @crontab_argument
 @source_option

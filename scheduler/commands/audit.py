@@ -6,7 +6,6 @@ import gc
 import threading
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -17,16 +16,14 @@ from scheduler.audit.judge import judge
 from scheduler.audit.recorder import Recorder
 from scheduler.audit.verdict import EXPLAINED, Fault, Verdict
 from scheduler.clock import Deadline, SystemClock, rfc3339
-from scheduler.commands.options import BROKER, progress
+from scheduler.commands.options import BROKER
 from scheduler.errors import ExitCode
 from scheduler.runtime.cli import echo_json, echo_table, environment_help, examples, exit_codes
 from scheduler.runtime.kafka import common_conf, target_conf
 from scheduler.runtime.lifecycle import StopSignals
 from scheduler.runtime.option_types import Seconds, Since
+from scheduler.runtime.progress import Shown, progress
 from scheduler.runtime.settings import Settings
-
-if TYPE_CHECKING:
-    from scheduler.audit.gathering import Progress
 
 CLIENT_ID = "scheduler-audit"
 TICK_SECONDS = 1.0
@@ -44,7 +41,9 @@ PATH = click.Path(path_type=Path)
         "scheduler audit --journal writes.jsonl --recorded recorded --wait 1m",
     )
     + "\n\n"
-    + environment_help(*VARIABLES),
+    + environment_help(*VARIABLES)
+    + "\n\n"
+    + exit_codes(also={ExitCode.FAULTS: "if something is wrong"}),
 )
 @click.option("--journal", "journal_files", type=PATH, multiple=True, help="What a producer wrote and was told.")
 @click.option("--others", is_flag=True, help="Others write schedules too: what no journal has is no fault.")
@@ -72,7 +71,7 @@ def audit(
     """Compare schedules, history and targets: was anything lost, doubled, early or altered?
 
     Reads the topics to their ends and changes nothing. With the journal of a producer it says whether everything that
-    was acknowledged has come out; without one, whether the topics agree. Exit code 3 if something is wrong.
+    was acknowledged has come out; without one, whether the topics agree.
     """
     if context.invoked_subcommand is not None:
         return ExitCode.OK
@@ -87,8 +86,8 @@ def audit(
         since_ms=since,
         until_ms=until_ms,
     )
-    with progress() as told:
-        verdict = _judged(_source(settings, targets), case, until_ms, wait, told)
+    with progress() as shown:
+        verdict = _judged(_source(settings, targets), case, until_ms, wait, shown)
     if as_json:
         echo_json(verdict.as_json())
     else:
@@ -108,14 +107,16 @@ def _source(settings: Settings, targets: tuple[str, ...]) -> Source:
     )
 
 
-def _judged(source: Source, case: Case, now_ms: int, wait: float, told: Progress | None) -> Verdict:
+def _judged(source: Source, case: Case, now_ms: int, wait: float, shown: Shown) -> Verdict:
     """Read and judge, again and again while something that is due has not ended and there is time left."""
     clock = SystemClock()
     deadline, never = Deadline(clock, wait), threading.Event()
-    reader = Reader(source, clock, case, progress=told)
+    reader = Reader(source, clock, case, progress=shown.reading)
     try:
         while True:
-            verdict = judge(reader.read(now_ms))
+            evidence = reader.read(now_ms)
+            shown.at("comparing")
+            verdict = judge(evidence)
             if not verdict.counts[Fault.NOT_ENDED] or deadline.passed:
                 return verdict
             clock.wait(never, min(TICK_SECONDS, deadline.remaining()))
@@ -168,7 +169,7 @@ def _figures(verdict: Verdict, case: Case) -> list[tuple[str, str]]:
     + "\n\n"
     + environment_help(*VARIABLES)
     + "\n\n"
-    + exit_codes(),
+    + exit_codes(endless=True),
 )
 @click.option("--out", type=PATH, required=True, metavar="DIR", help="Where to write it; a recording there goes on.")
 @click.option("--target", "targets", multiple=True, help="A target topic, beside those that schedules name.")

@@ -9,12 +9,13 @@ import click
 from scheduler import drafts
 from scheduler.client import SchedulerClient
 from scheduler.clock import SystemClock
-from scheduler.commands.options import BROKER, progress
+from scheduler.commands.options import BROKER
 from scheduler.commands.outcomes import answers_cancel, answers_fire, events
 from scheduler.errors import ExitCode
 from scheduler.reading import not_found, only
 from scheduler.runtime.cli import echo_json_line, environment_help, examples, exit_codes
 from scheduler.runtime.option_types import Seconds
+from scheduler.runtime.progress import progress
 from scheduler.runtime.settings import Settings
 from scheduler.schedule import Outcome
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from scheduler.records import Receipt, Stored
 
 WAIT_SECONDS = 30.0
+WAITING = "waiting for what the history tells"
 
 _topic = click.option("--topic", help="Look on this schedules topic only; on all of SCHEDULES_TOPICS without it.")
 _partition = click.option(
@@ -44,11 +46,12 @@ _CROSSED = f"{_NOT_THERE}, or it changed or fired meanwhile"
 
 
 @click.command(
+    short_help="End schedules.",
     epilog=_epilog(
         "scheduler cancel invoice-17",
         "scheduler cancel invoice-17 invoice-18 --wait --timeout 1m",
         failed=f"{_NOT_THERE}, or with --wait, it fired",
-    )
+    ),
 )
 @click.argument("keys", nargs=-1, required=True, metavar="KEY...")
 @_topic
@@ -72,10 +75,12 @@ def cancel(
         receipts = {key: client.cancel(stored) for key, stored in chosen.items()}
         told: dict[str, HistoryEvent] = {}
         if wait and chosen:
-            for event in events(client, begin, SystemClock(), timeout):
-                told |= {key: event for key, stored in chosen.items() if answers_cancel(stored, event)}
-                if len(told) == len(chosen):
-                    break
+            with progress() as shown:
+                shown.at(WAITING)
+                for event in events(client, begin, SystemClock(), timeout):
+                    told |= {key: event for key, stored in chosen.items() if answers_cancel(stored, event)}
+                    if len(told) == len(chosen):
+                        break
     for key, receipt in receipts.items():
         _say(key, "cancelled" if wait else "cancel written", receipt, told.get(key), Outcome.CANCELLED, as_json=as_json)
     missing = [key for key in keys if key not in chosen]
@@ -86,11 +91,12 @@ def cancel(
 
 
 @click.command(
+    short_help="Let a schedule fire now.",
     epilog=_epilog(
         "scheduler fire invoice-17",
         "scheduler fire nightly-report --wait",
         failed=f"{_CROSSED}, or with --wait, it did not fire",
-    )
+    ),
 )
 @click.argument("key")
 @_topic
@@ -110,19 +116,23 @@ def fire(key: str, *, topic: str | None, partition: int | None, wait: bool, time
         client.check_overtaken(stored, receipt)
         told = None
         if wait:
-            told = next(event for event in events(client, begin, clock, timeout) if answers_fire(stored, now_ms, event))
+            with progress() as shown:
+                shown.at(WAITING)
+                heard = events(client, begin, clock, timeout)
+                told = next(event for event in heard if answers_fire(stored, now_ms, event))
     _say(key, "fired" if wait else "made due", receipt, told, Outcome.FIRED, as_json=as_json)
     return ExitCode.OK if told is None or told.outcome == Outcome.FIRED else ExitCode.FAILED
 
 
 @click.command(
+    short_help="Let a schedule, or all of them, wait.",
     epilog=_epilog(
         "scheduler pause invoice-17",
         "scheduler pause --all",
         "scheduler pause --all --topic retries",
         failed=_CROSSED,
         also=("group_id",),
-    )
+    ),
 )
 @click.argument("key", required=False)
 @click.option("--all", "everything", is_flag=True, help="Every partition of the schedules topics, in one transaction.")
@@ -135,7 +145,8 @@ def pause(key: str | None, *, everything: bool, topic: str | None, partition: in
 
 
 @click.command(
-    epilog=_epilog("scheduler resume invoice-17", "scheduler resume --all", failed=_CROSSED, also=("group_id",))
+    short_help="Let a schedule, or all of them, go on.",
+    epilog=_epilog("scheduler resume invoice-17", "scheduler resume --all", failed=_CROSSED, also=("group_id",)),
 )
 @click.argument("key", required=False)
 @click.option("--all", "everything", is_flag=True, help="Take `pause --all` back; what was paused by its id stays so.")
@@ -192,8 +203,8 @@ def _find(
     """What stands under each key, in one reading for all of them."""
     names = {raw: key for key in keys for raw in drafts.keys_shown_as(key)}
     found: dict[str, list[Stored]] = {key: [] for key in keys}
-    with progress() as told:
-        for stored in client.find(*names, topic=topic, progress=told):
+    with progress() as shown:
+        for stored in client.find(*names, topic=topic, progress=shown.reading):
             if partition is None or stored.partition == partition:
                 found[names[stored.schedule.key]].append(stored)
     return found

@@ -7,7 +7,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from scheduler.broker.cluster import Cluster
 from scheduler.clock import SystemClock
-from scheduler.commands.options import BROKER, progress
+from scheduler.commands.options import BROKER
 from scheduler.doctor.facts import Facts, Missing
 from scheduler.doctor.findings import Finding, Status, commands, failed
 from scheduler.doctor.rules import examine, unanswered
@@ -16,6 +16,7 @@ from scheduler.errors import BrokerUnavailableError, ExitCode
 from scheduler.needs import needed_topics
 from scheduler.runtime.cli import echo_json, echo_table, environment_help, examples, exit_codes
 from scheduler.runtime.kafka import unavailable
+from scheduler.runtime.progress import progress
 from scheduler.runtime.settings import Settings
 
 
@@ -63,8 +64,9 @@ def doctor(*, fix: bool, as_json: bool) -> int:
 
 
 def _facts(settings: Settings) -> Facts:
-    with progress() as told:
-        return Survey(settings, SystemClock()).facts(told)
+    with progress() as shown:
+        shown.at("asking Kafka")
+        return Survey(settings, SystemClock()).facts(shown.reading)
 
 
 def _create(settings: Settings, facts: Facts) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,8 +14,12 @@ from scheduler.reading import ScheduleReader
 from scheduler.runtime.cli import echo_json_line, echo_table, environment_help, examples, exit_codes
 from scheduler.runtime.lifecycle import StopSignals
 from scheduler.runtime.option_types import Since
+from scheduler.runtime.progress import progress
 from scheduler.runtime.settings import Settings
 from scheduler.schedule import Outcome
+
+if TYPE_CHECKING:
+    import threading
 
 
 @click.command(
@@ -51,11 +54,13 @@ def history(
     settings = Settings.load()
     wanted = Filter(key, None if outcome is None else Outcome(outcome), target)
     stop = StopSignals().stop if follow else None
-    events = ScheduleReader(settings).history(wanted, since_ms=since, follow=stop)
-    if follow:
-        _follow(events, limit, stop or threading.Event(), as_json=as_json)
+    reader = ScheduleReader(settings)
+    if stop is not None:
+        _follow(reader.history(wanted, since_ms=since, follow=stop), limit, stop, as_json=as_json)
         return ExitCode.OK
-    found = sorted(events, key=lambda event: (event.at_ms, event.partition, event.offset))[-(limit or 0) :]
+    with progress() as shown:
+        events = reader.history(wanted, since_ms=since, progress=shown.reading)
+        found = sorted(events, key=lambda event: (event.at_ms, event.partition, event.offset))[-(limit or 0) :]
     if as_json:
         for event in found:
             echo_json_line(event.as_json())

@@ -69,13 +69,13 @@ class _Names(click.ParamType[tuple[str, ...]]):
     short_help="A scheduler with a broker of its own, for tests and a first look.",
     epilog=examples(
         "scheduler mini",
-        "scheduler mini --port 0 --api 127.0.0.1:0 --json               # on free ports, told as JSON",
-        "scheduler mini --virtual-clock --now 2030-01-01T00:00:00Z --topics orders,invoices",
-        """curl --json '{"advance": "1d"}' http://127.0.0.1:8000/clock    # tomorrow""",
-        "scheduler mini --host 0.0.0.0 --advertise mini:9092 --api :8000   # in a container that is called mini",
+        "scheduler mini --port 0 --api 127.0.0.1:0 --json             # on free ports",
+        "scheduler mini --virtual-clock --now 2030-01-01T00:00:00Z --topics orders",
+        """curl --json '{"advance": "1d"}' http://127.0.0.1:8000/clock  # tomorrow""",
+        "scheduler mini --host 0.0.0.0 --advertise mini:9092 --api :8000",
     )
     + "\n\n"
-    + exit_codes(),
+    + exit_codes(endless=True),
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where Kafka clients are listened to.")
 @click.option(

@@ -18,8 +18,8 @@ from scheduler.service import Scheduler
     short_help="Run a replica until SIGTERM or Ctrl-C.",
     epilog=examples(
         "scheduler run",
-        "BOOTSTRAP_SERVERS=kafka:9092 SCHEDULES_TOPICS=schedules,retries scheduler run",
-        "METRICS_HTTP_ADDR=127.0.0.1:0 SERVER_ADDR=off scheduler run   # a second one on the same machine",
+        "BOOTSTRAP_SERVERS=kafka:9092 SCHEDULES_TOPICS=first,second scheduler run",
+        "METRICS_HTTP_ADDR=:0 SERVER_ADDR=off scheduler run   # a second one here",
     )
     + "\n\n"
     + environment_help(
@@ -41,7 +41,7 @@ from scheduler.service import Scheduler
         "otel_traces_exporter",
     )
     + "\n\n"
-    + exit_codes("if the replica had to end by itself"),
+    + exit_codes("if the replica had to end by itself", endless=True),
 )
 def run_command() -> int:
     """Run a replica until SIGTERM or Ctrl-C; run as many as there are partitions."""

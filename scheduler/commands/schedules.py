@@ -9,11 +9,12 @@ import click
 
 from scheduler import drafts
 from scheduler.commands import shown
-from scheduler.commands.options import BROKER, progress
+from scheduler.commands.options import BROKER
 from scheduler.errors import ExitCode, NotFoundError
 from scheduler.reading import ScheduleReader, not_found
 from scheduler.runtime.cli import echo_json_line, echo_table, environment_help, examples, exit_codes
 from scheduler.runtime.option_types import Until
+from scheduler.runtime.progress import progress
 from scheduler.runtime.settings import Settings
 
 if TYPE_CHECKING:
@@ -48,11 +49,11 @@ def list_command(
     """List the schedules in force, in order of due time."""
     settings = Settings.load()
     reader = ScheduleReader(settings, client_id="scheduler-list")
-    with progress() as told:
+    with progress() as seen:
         found = [
             stored
             for each in ([topic] if topic else settings.schedules_topics)
-            for stored in reader.schedules(each, prefix=prefix, progress=told)
+            for stored in reader.schedules(each, prefix=prefix, progress=seen.reading)
             if (target is None or stored.schedule.target_topic == target)
             and (due_before is None or stored.schedule.due_ms < due_before)
         ]
@@ -72,11 +73,12 @@ def list_command(
 
 
 @click.command(
+    short_help="Show all of one schedule, and what Kafka holds of it.",
     epilog=examples("scheduler get invoice-17", "scheduler get invoice-17 --json")
     + "\n\n"
     + environment_help(*BROKER)
     + "\n\n"
-    + exit_codes("if no such schedule is in force")
+    + exit_codes("if no such schedule is in force"),
 )
 @click.argument("key")
 @click.option("--topic", help="Look on this schedules topic only; on all of SCHEDULES_TOPICS without it.")
@@ -87,9 +89,9 @@ def get(key: str, *, topic: str | None, as_json: bool) -> int:
     reader = ScheduleReader(settings, client_id="scheduler-get")
     topics = [topic] if topic else settings.schedules_topics
     found: list[tuple[Stored, list[LogEntry]]] = []
-    with progress() as told:
+    with progress() as seen:
         for each in topics:
-            standing, log = reader.log(drafts.keys_shown_as(key), each, progress=told)
+            standing, log = reader.log(drafts.keys_shown_as(key), each, progress=seen.reading)
             found += [(stored, log) for stored in standing]
     if not found:
         raise NotFoundError(not_found(key, topics))

@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO, TYPE_CHECKING, Any
@@ -16,12 +16,13 @@ import click
 from scheduler.broker.reader import read
 from scheduler.client import SchedulerClient
 from scheduler.clock import SystemClock, rfc3339
-from scheduler.commands.options import BROKER, progress
+from scheduler.commands.options import BROKER
 from scheduler.engine.targets import TargetPolicy
 from scheduler.errors import ExitCode, InputError
 from scheduler.exported import Exported, line_of, read_line
 from scheduler.importing import Decision, Destination, Partitioner, Verdict, astray, decide
 from scheduler.runtime.cli import echo_json_line, echo_table, environment_help, examples, exit_codes
+from scheduler.runtime.progress import Shown, progress
 from scheduler.runtime.settings import Settings
 from scheduler.schedule import display
 
@@ -61,15 +62,20 @@ def export_command(file: str, *, topic: str | None, prefix: str, target: str | N
     `due` is absolute, however it was stated. FILE is there whole or not at all, for its owner only.
     """
     settings = Settings.load()
-    with SchedulerClient(settings, client_id="scheduler-export") as client, progress() as told, _writing(file) as out:
+    with SchedulerClient(settings, client_id="scheduler-export") as client, _writing(file) as out:
         count, held = 0, 0
         for each in [topic] if topic else settings.schedules_topics:
             partitions = len(client.ends(each))
-            for stored in client.schedules(each, prefix=prefix, progress=told):
-                if target is None or stored.schedule.target_topic == target:
-                    out.write(line_of(stored, partitions).encode() + b"\n")
-                    count += 1
-                    held += stored.partition_paused
+            with progress() as shown:
+                found = client.schedules(each, prefix=prefix, progress=shown.reading)
+            with progress() if file != STANDARD else nullcontext(Shown(None)) as shown:
+                for number, stored in enumerate(found):
+                    if target is None or stored.schedule.target_topic == target:
+                        out.write(line_of(stored, partitions).encode() + b"\n")
+                        count += 1
+                        held += stored.partition_paused
+                    if number % CHUNK == 0:
+                        shown.count(f"writing {file}", number, len(found))
     click.echo(f"{count} schedules exported", err=True)
     if held:
         click.echo(f"{held} of them are held by `scheduler pause --all`; the file does not say so", err=True)
@@ -82,7 +88,7 @@ def export_command(file: str, *, topic: str | None, prefix: str, target: str | N
     epilog=examples(
         "scheduler import --dry-run schedules.jsonl",
         "scheduler import schedules.jsonl",
-        "BOOTSTRAP_SERVERS=new:9092 scheduler import --topic schedules schedules.jsonl",
+        "BOOTSTRAP_SERVERS=new:9092 scheduler import --topic moved schedules.jsonl",
         "gunzip < schedules.jsonl.gz | scheduler import -",
     )
     + "\n\n"
@@ -112,7 +118,9 @@ def import_command(
     policy. A file with an error changes nothing.
     """
     settings = Settings.load()
-    by_topic = _sorted_by_topic(_lines(file, settings), topic, settings)
+    with progress() as shown:
+        shown.at(f"reading {_called(file)}")
+        by_topic = _sorted_by_topic(_lines(file, settings), topic, settings)
     overdue_ms = SystemClock().now_ms()
     counts: Counter[Verdict] = Counter()
     late, overtaken = 0, list[str]()
@@ -172,7 +180,7 @@ def _lines(file: str, settings: Settings) -> list[tuple[str, Exported]]:
     policy = TargetPolicy(
         frozenset(settings.schedules_topics), settings.history_topic, frozenset(settings.allowed_targets)
     )
-    name = "standard input" if file == STANDARD else file
+    name = _called(file)
     found: list[tuple[str, Exported]] = []
     faults: list[str] = []
     for number, raw in enumerate(_raw_lines(file), 1):
@@ -196,6 +204,10 @@ def _lines(file: str, settings: Settings) -> list[tuple[str, Exported]]:
     if faults:
         raise InputError("\n".join(("nothing was written:", *faults)))
     return found
+
+
+def _called(file: str) -> str:
+    return "standard input" if file == STANDARD else file
 
 
 def _raw_lines(file: str) -> Iterator[bytes]:
@@ -228,8 +240,8 @@ def _sorted_by_topic(
 
 def _destination(client: SchedulerClient, topic: str, partitions: int, lines: Iterable[Exported]) -> Destination:
     keys = frozenset(line.schedule.key for line in lines)
-    with progress() as told:
-        found, ended = client.endings(keys, topic, progress=told)
+    with progress() as shown:
+        found, ended = client.endings(keys, topic, progress=shown.reading)
     standing: dict[bytes, list[Stored]] = {}
     for stored in found:
         standing.setdefault(stored.schedule.key, []).append(stored)
@@ -240,10 +252,12 @@ def _write(client: SchedulerClient, decisions: Iterable[Decision]) -> list[tuple
     """Write what is to be written, and say where it stands."""
     chosen = [(decision.line, decision.write) for decision in decisions if decision.write is not None]
     written: list[tuple[Exported, Receipt]] = []
-    for start in range(0, len(chosen), CHUNK):
-        chunk = chosen[start : start + CHUNK]
-        receipts = client.write([write for _, write in chunk])
-        written += [(line, receipt) for (line, _), receipt in zip(chunk, receipts, strict=True)]
+    with progress() as shown:
+        for start in range(0, len(chosen), CHUNK):
+            shown.count("writing", start, len(chosen))
+            chunk = chosen[start : start + CHUNK]
+            receipts = client.write([write for _, write in chunk])
+            written += [(line, receipt) for (line, _), receipt in zip(chunk, receipts, strict=True)]
     return written
 
 
@@ -258,10 +272,11 @@ def _overtaken(
     if not ends:
         return
     start = {partition: begin[partition] for partition in ends}
-    for message in read(settings, topic, SystemClock(), start=start, ends=ends):
-        written_ms, offset = ours.get((message.partition(), message.key()), (0, -1))
-        if message.offset() < offset and message.timestamp()[1] > written_ms:
-            yield display(message.key())
+    with progress() as shown:
+        for message in read(settings, topic, SystemClock(), start=start, ends=ends, progress=shown.reading):
+            written_ms, offset = ours.get((message.partition(), message.key()), (0, -1))
+            if message.offset() < offset and message.timestamp()[1] > written_ms:
+                yield display(message.key())
 
 
 def _warn(count: int, topic: str, partitioner: str) -> None:

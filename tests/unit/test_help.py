@@ -43,6 +43,15 @@ def test_help_has_examples_and_exit_codes(words: tuple[str, ...]) -> None:
             assert known.exit_code == 0, (line, known.output)
 
 
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_help_fits_into_a_terminal_of_80_columns(words: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(PROGRAMS[words[0]], [*words[1:], "--help"], terminal_width=80).output
+
+    assert [line for line in shown.splitlines() if len(line) > 80] == []
+    # what a command does is not cut off in the list of them
+    assert [line for line in shown.splitlines() if line.endswith("...") and not line.startswith("Usage")] == []
+
+
 def called_in(line: str) -> Iterator[list[str]]:
     """The product's command lines in a line of shell."""
     lexer = shlex.shlex(line, posix=True, punctuation_chars=True)

@@ -339,7 +339,7 @@ class Topics:
         self.held = held
         self.read: list[str] = []
 
-    def schedules(self, topic: str) -> list[Stored]:
+    def schedules(self, topic: str, **_: object) -> list[Stored]:
         self.read.append(topic)
         return self.held[topic]
 
