@@ -36,7 +36,8 @@ def plans(chosen: Sequence[str], bench: Bench, rounds: int) -> dict[str, Callabl
     standing = bench.installation()
     sizes = bench.sizes
     scenarios.raw_rate(standing, min(10_000, sizes.burst))
-    if "burst" in chosen:  # the first is half as fast as the third: the broker compiles its own code meanwhile
+    if {"burst", "scale"}.intersection(chosen):
+        # the first is half as fast as the third: the broker compiles its own code meanwhile
         scenarios.bursts(bench, standing)
     if TIMED.intersection(chosen):
         scenarios.warm_up(standing, sizes.warm_seconds)
@@ -78,7 +79,7 @@ SCENARIOS = (
 )
 
 
-TIMED = {"burst", "seconds", "spread", "fast", "writing", "reread", "millions"}
+TIMED = {"burst", "seconds", "spread", "fast", "writing", "scale", "reread", "millions"}
 """Those about lateness and rates, for which the broker is to be warm."""
 
 
