@@ -100,6 +100,8 @@ class Watchdog:
             late = [call for call in self._calls if not call.told and now - call.since > PATIENCE * call.limit]
             for call in late:
                 call.told = True
+        if late:
+            self._report(len(self.stuck))  # before the lines with their stacks, which take their time
         for call in late:
             log.error(
                 "a call does not return",
@@ -107,8 +109,6 @@ class Watchdog:
                     call=call.name, **call.where, seconds=now - call.since, limit=call.limit, stack=_stack(call.thread)
                 ),
             )
-        if late:
-            self._report(len(self.stuck))
 
     def begins(self, call: Call) -> None:
         """See `Call`."""
