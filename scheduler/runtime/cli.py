@@ -32,6 +32,8 @@ WHOLE, LEAST, GAP = 24, 16, 2
 """Columns of a table that are this narrow, an instant say, are not folded; wider ones are, to no less than `LEAST`."""
 NARROW = 78
 """Columns of lines in a help that click does not wrap: it indents them by two, and a terminal may have 80."""
+AGAIN_SECONDS = 3.0
+"""Longer than a command takes to end after Ctrl-C while Kafka answers."""
 MOST_COLOURED = 1000
 """Rows of a table that is drawn for a terminal; a longer one is plain there as well."""
 
@@ -48,16 +50,27 @@ def run(command: click.Command, name: str) -> None:
                 raise
             click.echo(err=True)
             code = ExitCode.INTERRUPTED
+        if code and interrupted.is_set():
+            code = ExitCode.INTERRUPTED  # a wait that came to its own end instead
     sys.exit(int(code or 0))
 
 
 @contextmanager
 def _remembered_interrupt() -> Iterator[threading.Event]:
-    """Whether there was a Ctrl-C, whatever became of the exception that it raised."""
+    """Whether there was a Ctrl-C, whatever became of the exception that it raised.
+
+    Raised where exceptions are ignored, in a destructor say, it is lost. Then it is raised again, as if somebody had
+    pressed once more.
+    """
     pressed = threading.Event()
+    main = threading.main_thread().ident or 0
+    again = threading.Timer(AGAIN_SECONDS, signal.pthread_kill, (main, signal.SIGINT))
+    again.daemon = True
 
     def press(number: int, frame: FrameType | None) -> None:
-        pressed.set()
+        if not pressed.is_set():
+            pressed.set()
+            again.start()
         signal.default_int_handler(number, frame)
 
     before = signal.getsignal(signal.SIGINT)
@@ -68,6 +81,7 @@ def _remembered_interrupt() -> Iterator[threading.Event]:
     try:
         yield pressed
     finally:
+        again.cancel()
         signal.signal(signal.SIGINT, before)
 
 

@@ -52,6 +52,16 @@ CHANGED = """
         pass
     raise TypeError("expected configuration property name as type unicode string")
 """
+LOST = """
+    class Swallows:
+        def __del__(self):
+            click.echo("waiting", err=True)
+            threading.Event().wait(20)
+
+    Swallows()  # what is raised in there is ignored
+    threading.Event().wait(20)
+    raise click.ClickException("the time is over")
+"""
 TABLE = f"""
     echo_table(("due", "schedule", "rule", "paused", "last"), {ROWS})
 """
@@ -95,6 +105,13 @@ def test_ctrl_c_ends_with_130_and_no_traceback(*, terminal: bool) -> None:
 def test_ctrl_c_ends_with_130_whatever_is_made_of_it_on_its_way() -> None:
     """The Kafka client makes another error of it while it reads its settings."""
     assert program(CHANGED, err=False, interrupt_at="waiting") == (130, "", "waiting\n\n")
+
+
+def test_ctrl_c_that_was_lost_on_its_way_comes_again() -> None:
+    ended = program(LOST, err=False, interrupt_at="waiting")
+
+    assert (ended.code, ended.out) == (130, "")
+    assert "the time is over" not in ended.err
 
 
 def test_a_table_leaves_out_what_is_empty_and_folds_what_is_long() -> None:
