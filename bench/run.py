@@ -38,7 +38,7 @@ def plans(chosen: Sequence[str], bench: Bench, rounds: int) -> dict[str, Callabl
     scenarios.raw_rate(standing, min(10_000, sizes.burst))
     if {"burst", "scale"}.intersection(chosen):
         # the first is half as fast as the third: the broker compiles its own code meanwhile
-        scenarios.bursts(bench, standing)
+        scenarios.bursts(bench._replace(peer=None), standing)
     if TIMED.intersection(chosen):
         scenarios.warm_up(standing, sizes.warm_seconds)
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from planner.steps import Plan
     from scheduler.client import SchedulerClient
     from scheduler.clock import Clock
-    from scheduler.runtime.progress import Told
+    from scheduler.runtime.progress import Progress
     from scheduler.runtime.settings import Settings
 
 PATIENCE_SECONDS = 10.0
@@ -69,7 +69,7 @@ class Reconciler:
         clock: Clock,
         *,
         tell: Callable[[str], None] = lambda _: None,
-        reading: Told | None = None,
+        reading: Progress | None = None,
     ) -> None:
         """Prepare.
 

@@ -10,17 +10,17 @@ from planner.standing import SOURCE
 from scheduler.schedule import display
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from scheduler.records import Stored
-    from scheduler.runtime.progress import Told
+    from scheduler.runtime.progress import Progress
     from scheduler.schedule import Schedule
 
 
 class Schedules(Protocol):
     """Who knows what is in force: a `SchedulerClient`."""
 
-    def schedules(self, topic: str, *, progress: Told | None = None) -> list[Stored]:
+    def schedules(self, topic: str, *, progress: Progress | None = None) -> list[Stored]:
         """Every schedule in force on a topic."""
         ...
 
@@ -39,14 +39,21 @@ class Snapshot:
     """The standing ones of other sources."""
 
 
-def take_snapshot(client: Schedules, topics: Sequence[str], source: str, *, reading: Told | None = None) -> Snapshot:
+def in_force(client: Schedules, topics: Iterable[str], reading: Progress | None = None) -> Iterator[Stored]:
+    """Every schedule in force on the topics, one topic after another; `reading` is told how far that is."""
+    return (stored for topic in topics for stored in client.schedules(topic, progress=reading))
+
+
+def take_snapshot(
+    client: Schedules, topics: Sequence[str], source: str, *, reading: Progress | None = None
+) -> Snapshot:
     """Read every schedules topic once; `reading` is told how far that is.
 
     Raises:
         InputError: a topic does not exist.
         BrokerUnavailableError: the brokers do not answer.
     """
-    return select((stored for topic in topics for stored in client.schedules(topic, progress=reading)), source)
+    return select(in_force(client, topics, reading), source)
 
 
 def select(schedules: Iterable[Stored], source: str) -> Snapshot:

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from confluent_kafka import Message
 
-    from scheduler.broker.reader import Progress
     from scheduler.clock import Clock
     from scheduler.retry import RetryPolicy
+    from scheduler.runtime.progress import Progress
     from scheduler.runtime.settings import Settings
     from scheduler.schedule import Header, Misfire
 

@@ -17,8 +17,8 @@ from scheduler.schedule import PAUSE_KEY, Cancel, Pause, Rejected
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from scheduler.broker.reader import Progress
     from scheduler.clock import Clock
+    from scheduler.runtime.progress import Progress
     from scheduler.runtime.settings import Settings
     from scheduler.schedule import Schedule
 

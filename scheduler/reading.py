@@ -23,7 +23,8 @@ from scheduler.schedule import display
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Mapping, Sequence
 
-    from scheduler.broker.reader import Progress, Stop
+    from scheduler.broker.reader import Stop
+    from scheduler.runtime.progress import Progress
 
 
 class ScheduleReader:

@@ -12,10 +12,10 @@ from scheduler.letters import Action, Wanted, open_letters
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from scheduler.broker.reader import Progress
     from scheduler.clock import Clock
     from scheduler.letters import Letter
     from scheduler.records import Write
+    from scheduler.runtime.progress import Progress
     from scheduler.runtime.settings import Settings
 
 AT_ONCE = 500

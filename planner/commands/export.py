@@ -9,6 +9,7 @@ import click
 from planner.commands.options import json_option
 from planner.export import export
 from planner.job_settings import check_name
+from planner.snapshot import in_force
 from planner.standing import SOURCE
 from scheduler.client import SchedulerClient
 from scheduler.errors import ExitCode, InputError
@@ -49,10 +50,8 @@ def export_(source: str | None, *, as_document: bool) -> int:
     settings = Settings.load()
     logs.configure(settings.log_level, settings.log_format)
     with SchedulerClient(settings, client_id="planner") as client, progress() as shown:
-        topics, reading = settings.schedules_topics, shown.reading
-        by_source = _by_source(
-            stored.schedule for topic in topics for stored in client.schedules(topic, progress=reading)
-        )
+        stored = in_force(client, settings.schedules_topics, shown.reading)
+        by_source = _by_source(each.schedule for each in stored)
     owner = _chosen(source, by_source)
     if not by_source[owner]:
         raise InputError(f"the source {owner} has single occurrences only; they do not say which rule they are of")

@@ -9,6 +9,7 @@ import click
 from planner.commands.options import json_option
 from planner.commands.sync_options import load_settings
 from planner.listing import Kind, items
+from planner.snapshot import in_force
 from scheduler.client import SchedulerClient
 from scheduler.clock import rfc3339
 from scheduler.errors import ExitCode
@@ -39,8 +40,7 @@ def list_(source: str | None, *, as_document: bool) -> int:
     """
     settings = load_settings()
     with SchedulerClient(settings, client_id="planner") as client, progress() as shown:
-        topics, reading = settings.schedules_topics, shown.reading
-        found = items((stored for topic in topics for stored in client.schedules(topic, progress=reading)), source)
+        found = items(in_force(client, settings.schedules_topics, shown.reading), source)
     if as_document:
         echo_json([item.as_json() for item in found])
     elif found:

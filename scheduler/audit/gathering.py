@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from scheduler.audit.records import Place, Record
     from scheduler.clock import Clock
+    from scheduler.runtime.progress import Progress
 
 SETTLE_SECONDS = 20.0
 """For the markers of the last transactions, and for the broker to abort one that a dead replica has left."""
@@ -30,14 +31,6 @@ TICK_SECONDS = 0.1
 
 Partition = tuple[str, int]
 Offsets = dict[Partition, int]
-
-
-class Progress(Protocol):
-    """Who is told how far a reading has come."""
-
-    def __call__(self, topic: str, done: int, total: int) -> None:
-        """So many of so many offsets of the topic are behind the reader."""
-        ...
 
 
 class Gathering:

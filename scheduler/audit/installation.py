@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from scheduler.audit.entries import Entry
-    from scheduler.audit.gathering import Offsets, Partition, Progress
+    from scheduler.audit.gathering import Offsets, Partition
     from scheduler.audit.recorder import Recorder
     from scheduler.audit.recording import Recording
     from scheduler.audit.records import Record
     from scheduler.clock import Clock
+    from scheduler.runtime.progress import Progress
 
 EARLY_MS = 3_600_000
 """Messages of what was due since an instant are read from so long before: one may be early."""

@@ -24,20 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from scheduler.clock import Clock
+    from scheduler.runtime.progress import Progress
     from scheduler.runtime.settings import Settings
 
 BATCH = 10_000
 POLL_SECONDS = 0.2
 STALL_SECONDS = 30.0
 """A broker that gives nothing for so long, with records left to read, does not answer."""
-
-
-class Progress(Protocol):
-    """Who is told how far a reading has come."""
-
-    def __call__(self, topic: str, done: int, total: int) -> None:
-        """So many of so many offsets of the topic are behind the reader; compacted ones count too."""
-        ...
 
 
 class Stop(Protocol):

@@ -12,7 +12,6 @@ import os
 import socket
 import stat
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -42,8 +41,6 @@ UNFINISHED = ".new"
 """How the name of a file ends that is still written to."""
 ABANDONED_MS = 3_600_000
 """After so long nobody writes to it any more."""
-AT_ONCE = 4
-"""Files that are read side by side; each is in memory twice for a moment."""
 _DIGEST_BYTES = 32
 
 log = logging.getLogger("scheduler.snapshots")
@@ -122,17 +119,15 @@ class Snapshots:
                 self._topics[topic] = self._cluster.identity(topic)
             except KafkaException as error:
                 log.warning("no snapshots", extra=fields(topic=topic, detail=error.args[0].str()))
-        wanted = [key for key in keys if key not in known]
-        # side by side: to ask Kafka and to read and check a file is mostly waiting, and takes a third of a warm start
-        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="snapshots") as pool:
-            self._found.update(zip(wanted, pool.map(self._look_at, wanted), strict=True))
+        for key in keys:
+            if key not in known:
+                self._found[key] = self._look_at(*key)
 
     def begin(self, topic: str, partition: int) -> Beginning:
         """What was found, once: who takes over a second time reads the log."""
         return Beginning(*self._found.pop((topic, partition), (Start.COLD, None)))
 
-    def _look_at(self, key: Key) -> tuple[Start, Kept | None]:
-        topic, partition = key
+    def _look_at(self, topic: str, partition: int) -> tuple[Start, Kept | None]:
         try:
             data = self._read(topic, partition)
             if data is None:

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from confluent_kafka.admin import AdminClient
 
-    from scheduler.broker.reader import Progress
     from scheduler.clock import Clock
     from scheduler.doctor.facts import RestoreFacts
+    from scheduler.runtime.progress import Progress
     from scheduler.runtime.settings import Settings
 
 STAYS_OPEN_SECONDS = 3.0

@@ -14,9 +14,9 @@ from scheduler.schedule import display
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from scheduler.broker.reader import Progress
     from scheduler.clock import Clock
     from scheduler.records import Stored
+    from scheduler.runtime.progress import Progress
     from scheduler.runtime.settings import Settings
 
 LOOKED_AT = 10_000

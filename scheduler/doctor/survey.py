@@ -28,8 +28,8 @@ from scheduler.runtime.kafka import common_conf, transactional_conf
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from scheduler.broker.reader import Progress
     from scheduler.clock import Clock
+    from scheduler.runtime.progress import Progress
     from scheduler.runtime.settings import Settings
 
 

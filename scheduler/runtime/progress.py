@@ -8,7 +8,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.progress import BarColumn, ProgressColumn, Task, TextColumn
+from rich.progress import Progress as Bar
 from rich.text import Text
 
 if TYPE_CHECKING:
@@ -19,24 +20,24 @@ if TYPE_CHECKING:
 BAR_WIDTH = 20
 
 
-class Told(Protocol):
-    """Who is told how far the reading of a topic has come; see `scheduler.broker.reader.Progress`."""
+class Progress(Protocol):
+    """Who is told how far the reading of a topic has come."""
 
     def __call__(self, topic: str, done: int, total: int) -> None:
-        """So many of so many offsets are behind the reader."""
+        """So many of so many offsets of the topic are behind the reader; compacted ones count too."""
         ...
 
 
 class Shown:
     """The lines of a command's progress. Where nobody looks, every call does nothing."""
 
-    def __init__(self, bar: Progress | None) -> None:
+    def __init__(self, bar: Bar | None) -> None:
         self._bar = bar
         self._rows: dict[str, TaskID] = {}
         self._stage: TaskID | None = None
 
     @property
-    def reading(self) -> Told | None:
+    def reading(self) -> Progress | None:
         """To be told by a reader of topics; None where nobody looks, so that it need not find out."""
         return None if self._bar is None else self._read
 
@@ -87,7 +88,7 @@ def progress() -> Iterator[Shown]:
         return
     columns = (TextColumn("{task.description}", markup=False), BarColumn(BAR_WIDTH), _Figures())
     # what is printed meanwhile goes where it was meant to go: standard output may be a file
-    with Progress(
+    with Bar(
         *columns, console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False
     ) as bar:
         yield Shown(bar)
