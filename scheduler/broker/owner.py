@@ -26,6 +26,7 @@ from scheduler.broker.standing import Standing
 from scheduler.clock import Deadline
 from scheduler.engine.life import State
 from scheduler.engine.occurrence import oldest
+from scheduler.runtime.exhaustion import exhausted
 from scheduler.runtime.logs import fields
 
 if TYPE_CHECKING:
@@ -175,6 +176,9 @@ class Owner:
         except StartError as error:
             self.ended_by = Kind.FATAL
             log.warning("began with what will not do", extra=fields(**self._where, detail=str(error)))
+        except MemoryError:
+            exhausted()
+            raise
         except Exception:
             # a defect: the partition is taken over afresh from the log rather than left unowned
             self.ended_by = Kind.FATAL

@@ -16,6 +16,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from scheduler.broker.bodies import AHEAD_MS
 from scheduler.broker.feed import read
+from scheduler.runtime.exhaustion import exhausted
 from scheduler.runtime.logs import fields
 from scheduler.runtime.polling import poll_batch
 
@@ -122,6 +123,9 @@ class Standby:
                     self._close(consumer)
                     consumer = None
                     self._clock.wait(self._stop, RETRY_SECONDS)
+        except MemoryError:
+            exhausted()
+            raise
         except Exception:
             # a defect: whoever takes over does so from the log
             log.exception("the standby has ended")

@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from scheduler.broker.handover import HandOver
 from scheduler.clock import Deadline
+from scheduler.runtime.exhaustion import exhausted
 from scheduler.runtime.logs import fields
 from scheduler.runtime.polling import poll_batch
 
@@ -121,6 +122,9 @@ class Subscriber:
                 # a client that has failed for good is replaced: the replica does not end for it
                 log.error("consumer failed, making a new one", extra=fields(detail=error.args[0].str()))  # noqa: TRY400
                 self._clock.wait(stop, 1.0)
+            except MemoryError:
+                exhausted()
+                raise
             finally:
                 self._leave()
         while self._hand_over.under_way:

@@ -8,6 +8,7 @@ from scheduler.commands.options import BROKER
 from scheduler.errors import ExitCode
 from scheduler.runtime import descriptors, logs
 from scheduler.runtime.cli import environment_help, examples, exit_codes
+from scheduler.runtime.exhaustion import end_when_exhausted
 from scheduler.runtime.lifecycle import StopSignals
 from scheduler.runtime.settings import Settings
 from scheduler.service import Scheduler
@@ -48,6 +49,7 @@ def run_command() -> int:
     settings = Settings.load()
     logs.configure(settings.log_level, settings.log_format)
     descriptors.raise_limit()
+    end_when_exhausted()
     signals = StopSignals()
     replica = Scheduler(settings)
     try:

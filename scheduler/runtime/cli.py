@@ -108,6 +108,9 @@ def _ended(command: click.Command, name: str) -> int | None:
         else:
             click.echo(f"{name}: Kafka: {fault.str()} ({fault.name()})", err=True)
             code = ExitCode.UNAVAILABLE
+    except MemoryError:
+        click.echo(f"{name}: out of memory", err=True)
+        code = ExitCode.FAILED
     except SystemExit:
         # commands return their code; click and rich leave like this, and only like this, where the reader
         # (`head`, say) has seen enough, which is no failure

@@ -73,7 +73,7 @@ def test_a_replica_that_runs_out_of_memory_ends_and_another_goes_on(install: Cal
         while poor.runs and clock.now_ms() < due_ms:
             keys = [b"%d" % number for number in range(len(written), len(written) + AT_ONCE)]
             written += installation.write(*(installation.schedule(key, LARGE, due_ms=due_ms) for key in keys))
-        assert not poor.runs, f"{len(written)} schedules have room in {ROOM} bytes"
+        assert not poor.runs, f"{len(written)} schedules have room in {ROOM} bytes: {poor.lines[-5:]}"
     with replica_process(installation):
         installation.fired(*(record.key or b"" for record in written))
     verdict = installation.judged(written)

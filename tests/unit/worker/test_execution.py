@@ -273,11 +273,14 @@ def test_many_short_commands_leave_no_zombie_and_no_descriptor(guarded: Guarded)
     guardian, worker = psutil.Process(guarded.commands.guardian), psutil.Process()
     before = guardian.num_fds(), worker.num_fds()
 
-    started = [guarded.run("true", stdin="x") for _ in range(100)]
+    commands = 100
+    started = [guarded.run("true", stdin="x") for _ in range(commands)]
     assert {running.ended().exit for running in started} == {"exit 0"}
 
     wait_until(lambda: not guardian.children(), "every command is reaped")
-    assert (guardian.num_fds(), worker.num_fds()) <= before
+    assert guardian.num_fds() <= before[0]
+    # this process has other tests' clients, whose threads open and close some in the background
+    assert worker.num_fds() < before[1] + commands // 2
 
 
 def test_a_command_starts_in_the_directory_that_is_asked_for(guarded: Guarded, tmp_path: Path) -> None:
