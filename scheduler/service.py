@@ -340,7 +340,7 @@ class Scheduler:
         )
         return Owner(
             place,
-            Publisher(transactional_conf(settings, self._client_id, name), self._clock, self._watchdog),
+            Publisher(transactional_conf(settings, self._client_id, name), topic, self._clock, self._watchdog),
             deliveries,
             high_watermark,
             is_ours,

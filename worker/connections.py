@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from scheduler.runtime.kafka import common_conf, consumer_conf, transactional_conf
+from scheduler.runtime.kafka import common_conf, consumer_conf, meet, transactional_conf
 from worker.ledger import CALL_SECONDS, RETRY_BACKOFF_MS, UNDECIDED_SECONDS, Ledger
 from worker.records import Books
 from worker.recovery import booked_offsets
@@ -55,7 +55,9 @@ def ledger_opener(settings: Settings, options: Options, worker: str, clock: Cloc
     return lambda uncertain: Ledger(
         books,
         # a callback for each of many records would cost as much as handing them over
-        lambda delivered: Producer({**conf, "on_delivery": delivered, "delivery.report.only.error": True}),
+        lambda delivered: meet(
+            Producer({**conf, "on_delivery": delivered, "delivery.report.only.error": True}), settings.results_topic
+        ),
         committed,
         booked,
         clock,

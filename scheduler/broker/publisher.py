@@ -19,7 +19,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from scheduler.broker.failures import CLIENT_ERRORS, FATAL, Kind, PublishError, fault_of, kind, poison
 from scheduler.clock import Deadline
-from scheduler.runtime.kafka import RETRY_BACKOFF_MS
+from scheduler.runtime.kafka import RETRY_BACKOFF_MS, meet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -55,10 +55,18 @@ _UNANSWERED = _SLOW | _CONSEQUENCES
 
 
 class Publisher:
-    """Opens, publishes, closes; one thread at a time."""
+    """Opens, publishes, closes; one thread at a time.
 
-    def __init__(self, conf: Conf, clock: Clock, watchdog: Watchdog) -> None:
+    Args:
+        conf: of its producers.
+        topic: that it writes to, among others.
+        clock: for how long a transaction may take.
+        watchdog: is told of each call that may not return.
+    """
+
+    def __init__(self, conf: Conf, topic: str, clock: Clock, watchdog: Watchdog) -> None:
         self._conf = conf
+        self._topic = topic
         self._clock = clock
         self._watchdog = watchdog
         self.worn = False
@@ -82,8 +90,8 @@ class Publisher:
         self.close()
         self.worn = False
         try:
-            self._producer = Producer({**self._conf, "on_delivery": self._delivered})
             with self._watching("init_transactions", INIT_SECONDS):
+                self._producer = meet(Producer({**self._conf, "on_delivery": self._delivered}), self._topic)
                 self._producer.init_transactions(INIT_SECONDS)
         except KafkaException as error:
             failure = PublishError(kind(error.args[0]), str(error.args[0]))

@@ -190,7 +190,9 @@ def test_a_crash_between_the_delivery_and_the_books_delivers_again_with_the_same
     home = pair.home
     name = f"{home.group_id}-{home.schedules}-0"
     with home.replica(target_bootstrap_servers=pair.elsewhere):
-        intruder = Publisher(transactional_conf(home.settings(), "intruder", name), clock, Watchdog(clock))
+        intruder = Publisher(
+            transactional_conf(home.settings(), "intruder", name), home.schedules, clock, Watchdog(clock)
+        )
         intruder.open()
         home.write(home.schedule(b"a", epoch=0, headers=[("trace", b"1")]))
         pair.there.wait_for(pair.there.target, 2)

@@ -121,7 +121,7 @@ def test_a_fenced_publisher_knows_it_even_in_the_middle_of_a_large_batch(install
     """The client only says that it has failed for good; taken for a passing fault, a zombie would try again."""
     conf = transactional_conf(installation.settings(), "publisher", installation.group_id)
     out = Out(installation.target, None, b"key", b"value", [])
-    old, new = Publisher(conf, clock, Watchdog(clock)), Publisher(conf, clock, Watchdog(clock))
+    old, new = (Publisher(conf, installation.schedules, clock, Watchdog(clock)) for _ in range(2))
     old.open()
     old.publish([out])
     new.open()

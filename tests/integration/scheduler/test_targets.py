@@ -271,7 +271,10 @@ def test_a_refusal_in_the_middle_of_a_large_batch_is_known_for_what_it_is(
     """The client only says that the transaction is in the wrong state; taken for a passing fault, it would go on."""
     narrow = topics.create("narrow", config={"max.message.bytes": "2000"})
     publisher = Publisher(
-        transactional_conf(installation.settings(), "publisher", installation.group_id), clock, Watchdog(clock)
+        transactional_conf(installation.settings(), "publisher", installation.group_id),
+        installation.schedules,
+        clock,
+        Watchdog(clock),
     )
     publisher.open()
     poison = Out(narrow, None, None, os.urandom(5000), [])
