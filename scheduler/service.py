@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import socket
@@ -58,10 +57,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("scheduler")
 
-GC_THRESHOLD = 200_000
-"""Allocations between two looks of the cyclic collector: at its default of 700 a restore takes three times
-as long, for it walks millions of live schedules over and over and finds nothing."""
-
 
 class Scheduler:
     """One replica. `start` returns at once; `close` hands over and returns when everything is stopped."""
@@ -105,8 +100,8 @@ class Scheduler:
         )
         check_target(settings)
         self._elsewhere = bool(settings.target_bootstrap_servers)
-        targets = Cluster(settings, self._client_id, elsewhere=True) if self._elsewhere else self._cluster
-        self._targets = Targets(self.policy, targets, self._clock)
+        self._target_cluster = Cluster(settings, self._client_id, elsewhere=True) if self._elsewhere else self._cluster
+        self._targets = Targets(self.policy, self._target_cluster, self._clock)
         self._skew = SkewMeter(self._cluster, settings.history_topic, self._clock, self._metrics.skew.set)
         self._watch = TopicWatch(self._cluster, settings.schedules_topics, self._clock, self._metrics.partitions_seen)
         self.kafka = Gateway(settings, self._cluster, self._client_id, self._clock)
@@ -154,7 +149,6 @@ class Scheduler:
         Raises:
             ConfigurationError: an address cannot be listened on, or a topic is missing.
         """
-        gc.set_threshold(GC_THRESHOLD, 20, 100)
         if (address := self._settings.metrics_address) is not None:
             self._metrics_server = MetricsServer(self.registry, address)
         if (address := self._settings.server_address) is not None:
@@ -227,6 +221,8 @@ class Scheduler:
             self._snapshots.close()
         self.archive.close()
         self.kafka.close()
+        for cluster in (self._cluster, self._target_cluster):
+            cluster.close()
         self._api = self._metrics_server = None
         if self._tracing is not None:
             self._tracing.shutdown()  # exports what it still has

@@ -80,8 +80,20 @@ class Cluster:
     def __init__(self, settings: Settings, client_id: str, *, elsewhere: bool = False) -> None:
         # the properties of the producer that will deliver there: what it would refuse is refused at the start
         self._conf = (courier_conf if elsewhere else common_conf)(settings, client_id)
-        self._admin = AdminClient(self._conf)
+        self._client: AdminClient | None = AdminClient(self._conf)
         self._coordinators = CoordinatorClient(self._conf)
+
+    def close(self) -> None:
+        """Drop the connections; what is asked all the same makes new ones."""
+        self._client = None
+        self._coordinators.close()
+
+    @property
+    def _admin(self) -> AdminClient:
+        client = self._client
+        if client is None:
+            client = self._client = AdminClient(self._conf)
+        return client
 
     def _result(self, answers: Mapping[Any, Future[Any]], asked: Any) -> Any:
         """What was answered to a question, out of the answers to all.
@@ -97,7 +109,7 @@ class Cluster:
         except KafkaException as failure:
             error = failure.args[0]
         if error.code() in _UNANSWERED | _OUTDATED:
-            self._admin = AdminClient(self._conf)
+            self._client = None
         raise KafkaException(error)
 
     def topics(self, seconds: float = REQUEST_SECONDS) -> dict[str, int]:
@@ -193,7 +205,7 @@ class Cluster:
                 if code not in _NO_LEADER | _OUTDATED:
                     raise
             self._admin.poll(ELECTION_SECONDS)
-        self._admin = AdminClient(self._conf)
+        self._client = None
         return self._high_watermark(place, REQUEST_SECONDS)
 
     def _high_watermark(self, place: TopicPartition, seconds: float) -> int:

@@ -13,7 +13,7 @@ from scheduler.errors import ExitCode
 from scheduler.instants import parse_instant
 from scheduler.mini.clock import VirtualClock
 from scheduler.mini.service import EVERYWHERE, Mini
-from scheduler.runtime import logs
+from scheduler.runtime import interpreter, logs
 from scheduler.runtime.cli import echo_json_line, examples, exit_codes
 from scheduler.runtime.lifecycle import StopSignals
 from scheduler.runtime.settings import Address, check_topic, parse_address
@@ -117,6 +117,7 @@ def mini(
     if advertise is not None and (advertise.host == EVERYWHERE or not advertise.port):
         raise click.BadParameter("it is a host and a port that clients can connect to", param_hint="--advertise")
     logs.configure("warning", "json" if as_json else "text")
+    interpreter.tune()
     signals = StopSignals()
     if advertise is None and host == EVERYWHERE and port:
         advertise = Address("localhost", port)

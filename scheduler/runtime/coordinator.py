@@ -39,6 +39,11 @@ class CoordinatorClient:
         """Questions in a row that got no answer."""
         self._lock = threading.Lock()
 
+    def close(self) -> None:
+        """Drop the connections; what is asked all the same makes new ones."""
+        with self._lock:
+            self._admin = None
+
     def ask(self, question: Callable[[AdminClient], Future[Answer]], seconds: float) -> Answer:
         """Ask, and wait for the answer.
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import resource
 from typing import TYPE_CHECKING
 
 import psutil
 
 from tests.support.replica_process import replica_process
-from tests.support.schedules import clock
+from tests.support.schedules import clock, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,3 +79,18 @@ def test_a_replica_that_runs_out_of_memory_ends_and_another_goes_on(install: Cal
         installation.fired(*(record.key or b"" for record in written))
     verdict = installation.judged(written)
     assert verdict.clean, verdict
+
+
+def test_a_replica_in_the_process_of_another_leaves_no_thread_behind(install: Callable[..., Installation]) -> None:
+    """Its clients end with it, not when the interpreter happens to look for what nothing refers to any more."""
+    installation = install(partitions=2)
+    gc.collect()
+    gc.disable()
+    try:
+        before = psutil.Process().num_threads()
+        with installation.replica():
+            installation.write(installation.schedule(b"a", delay="0s"))
+            installation.fired(b"a")
+        wait_until(lambda: psutil.Process().num_threads() <= before, "the last of them has ended")
+    finally:
+        gc.enable()
