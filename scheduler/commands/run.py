@@ -8,7 +8,7 @@ from scheduler.commands.options import BROKER
 from scheduler.errors import ExitCode
 from scheduler.runtime import descriptors, interpreter, logs
 from scheduler.runtime.cli import environment_help, examples, exit_codes
-from scheduler.runtime.exhaustion import end_when_exhausted
+from scheduler.runtime.exhaustion import ending_when_exhausted
 from scheduler.runtime.lifecycle import StopSignals
 from scheduler.runtime.settings import Settings
 from scheduler.service import Scheduler
@@ -49,16 +49,16 @@ def run_command() -> int:
     settings = Settings.load()
     logs.configure(settings.log_level, settings.log_format)
     descriptors.raise_limit()
-    end_when_exhausted()
     interpreter.tune()
     signals = StopSignals()
-    replica = Scheduler(settings)
-    try:
-        replica.start()
-        while not signals.stop.is_set() and not replica.ended.is_set():
-            signals.stop.wait(0.2)
-    finally:
-        replica.close()
+    with ending_when_exhausted():
+        replica = Scheduler(settings)
+        try:
+            replica.start()
+            while not signals.stop.is_set() and not replica.ended.is_set():
+                signals.stop.wait(0.2)
+        finally:
+            replica.close()
     if replica.failure is not None:
         raise replica.failure
     return ExitCode.OK

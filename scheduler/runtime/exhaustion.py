@@ -9,23 +9,31 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from scheduler.errors import ExitCode
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from sys import UnraisableHookArgs
 
 _LAST_WORDS = b"out of memory: this process ends, others go on; give it more, or less to hold (more replicas)\n"
 _armed = False
 
 
-def end_when_exhausted() -> None:
-    """From now on, whatever thread it is that gets none; for programs of ours, never for one that only uses us."""
+@contextmanager
+def ending_when_exhausted() -> Iterator[None]:
+    """Meanwhile, whatever thread it is that gets none; for programs of ours, never for one that only uses us."""
     global _armed  # noqa: PLW0603 - a process ends as a whole
+    before = threading.excepthook, sys.unraisablehook
+    threading.excepthook, sys.unraisablehook = _uncaught, _unraisable
     _armed = True
-    threading.excepthook = _uncaught
-    sys.unraisablehook = _unraisable
+    try:
+        yield
+    finally:
+        _armed = False
+        threading.excepthook, sys.unraisablehook = before
 
 
 def exhausted() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import textwrap
+import threading
 
 import pytest
 
 from scheduler.errors import ExitCode
-from scheduler.runtime.exhaustion import exhausted
+from scheduler.runtime.exhaustion import ending_when_exhausted, exhausted
 
 NOTICED = {
     "by a thread": """
@@ -33,7 +35,7 @@ except MemoryError:
 
 @pytest.mark.parametrize("notice", NOTICED.values(), ids=NOTICED)
 def test_it_ends_at_once(notice: str) -> None:
-    ended = _run(f"end_when_exhausted()\n{notice}\nthreading.Event().wait(60)\nprint('went on')")
+    ended = _run(f"{notice}\nthreading.Event().wait(60)\nprint('went on')")
 
     assert (ended.returncode, ended.stdout) == (ExitCode.FAILED, "")
     assert ended.stderr.startswith("out of memory: ")
@@ -41,18 +43,21 @@ def test_it_ends_at_once(notice: str) -> None:
 
 
 def test_what_else_goes_wrong_in_a_thread_is_told_as_ever() -> None:
-    ended = _run("end_when_exhausted()\nthreading.Thread(target=lambda: 1 / 0).start()")
+    ended = _run("threading.Thread(target=lambda: 1 / 0).start()")
 
     assert ended.returncode == 0
     assert "ZeroDivisionError" in ended.stderr
 
 
 def test_a_program_that_only_uses_us_is_not_ended() -> None:
+    before = threading.excepthook, sys.unraisablehook
+    with ending_when_exhausted():
+        assert threading.excepthook is not before[0]
     exhausted()
+    assert (threading.excepthook, sys.unraisablehook) == before
 
 
 def _run(program: str) -> subprocess.CompletedProcess[str]:
-    imports = "import threading\nfrom scheduler.runtime.exhaustion import end_when_exhausted, exhausted\n"
-    return subprocess.run(
-        [sys.executable, "-c", imports + program], capture_output=True, text=True, timeout=30, check=False
-    )
+    imports = "import threading\nfrom scheduler.runtime.exhaustion import ending_when_exhausted, exhausted\n"
+    whole = f"{imports}with ending_when_exhausted():\n{textwrap.indent(program, '  ')}"
+    return subprocess.run([sys.executable, "-c", whole], capture_output=True, text=True, timeout=30, check=False)
