@@ -24,6 +24,7 @@ from worker.loading import load
 from worker.metrics import Metrics
 from worker.monitoring import serve
 from worker.options import Options
+from worker.processor import give_way
 from worker.service import Worker
 
 if TYPE_CHECKING:
@@ -141,6 +142,8 @@ def command(
     settings = Settings.load(metrics_http_addr=metrics_addr)
     logs.configure(settings.log_level, settings.log_format)
     interpreter.tune()
+    if handlers is None:
+        give_way()
     clock = SystemClock()
     registry = CollectorRegistry()
     options = Options(cluster, retry, slots, group_id, drain, kill_grace)

@@ -12,6 +12,8 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from worker.processor import USUAL, give_back, gives_way
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -58,7 +60,7 @@ def spawn(
     """
     found_alike = "/" in arguments[0] or environment.get("PATH") == os.environ.get("PATH")
     if directory is not None or not found_alike:
-        return subprocess.Popen(  # noqa: S603 - to run what the job says is what a worker is for
+        process = subprocess.Popen(  # noqa: S603 - to run what the job says is what a worker is for
             arguments,
             env=environment,
             stdin=stdin,
@@ -67,6 +69,9 @@ def spawn(
             cwd=directory,
             process_group=0,
         )
+        if gives_way():
+            give_back(process.pid)
+        return process
     # every other descriptor of this process is closed by exec: see `guardian.main`
     return _Spawned(
         os.posix_spawnp(
@@ -76,5 +81,6 @@ def spawn(
             file_actions=[(os.POSIX_SPAWN_DUP2, there, here) for here, there in enumerate((stdin, output, output))],
             setpgroup=0,
             setsigdef=_IGNORED_HERE,
+            **(USUAL if gives_way() else {}),
         )
     )

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from tests.support.schedules import wait_until
 from worker.commands import Commands, GuardianError
 from worker.execution import Command, Patience
 from worker.outcome import Ended, Outcome
+from worker.processor import give_way
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -281,6 +283,18 @@ def test_many_short_commands_leave_no_zombie_and_no_descriptor(guarded: Guarded)
     assert guardian.num_fds() <= before[0]
     # this process has other tests' clients, whose threads open and close some in the background
     assert worker.num_fds() < before[1] + commands // 2
+
+
+@pytest.mark.parametrize("directory", [None, "/"])
+def test_a_command_shares_the_processor_as_any_other_program(directory: str | None) -> None:
+    """Though its worker gives way to it."""
+    until_it_does = "import os\nwhile os.sched_getscheduler(0) != os.SCHED_OTHER:\n  pass\nprint('it does')"
+    with ThreadPoolExecutor(1) as another:  # a policy is a thread's, and of what that starts
+        another.submit(give_way).result()
+        guarded = another.submit(Guarded).result()
+
+    assert guarded.run([sys.executable, "-c", until_it_does], directory=directory).ended().output.text == "it does\n"
+    guarded.commands.close()
 
 
 def test_a_command_starts_in_the_directory_that_is_asked_for(guarded: Guarded, tmp_path: Path) -> None:
