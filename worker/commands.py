@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from scheduler.clock import Clock
     from worker.execution import Command
 
-RECEIVE_BYTES = 256 * 1024
+RECEIVE_BYTES = 64 * 1024
+"""More, and the allocator asks the system for it each time."""
 UNSENT_BYTES = 4096
 """Orders that follow from one piece of news go in one message of about this size: each message wakes the guardian."""
 END_SECONDS = UNKILLABLE_SECONDS + 5.0

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
 PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR")
 """What a command gets of the worker's environment; the rest may hold the worker's own secrets."""
-RECEIVE_BYTES = 256 * 1024
+RECEIVE_BYTES = 64 * 1024
+"""More, and the allocator asks the system for it each time."""
 CONGESTED_BYTES = 1024 * 1024
 """With so much that the worker has not taken, no output is read: the commands wait in their writes."""
 IDLE_SECONDS = 60.0
