@@ -16,7 +16,7 @@ from scheduler.broker.writer import Writer
 from scheduler.drafting import Drafting
 from scheduler.errors import OvertakenError
 from scheduler.records import Receipt, Stored, Write
-from scheduler.runtime.kafka import meet, transactional_conf, unavailable
+from scheduler.runtime.kafka import transactional_conf, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -334,8 +334,7 @@ class SchedulerClient(Drafting):
         Raises:
             BrokerUnavailableError: the brokers do not answer, or another writer takes over meanwhile.
         """
-        conf = transactional_conf(self._settings, self._client_id, transactional_id)
-        producer = meet(Producer(conf), self._settings.schedules_topics[0])
+        producer = Producer(transactional_conf(self._settings, self._client_id, transactional_id))
         try:
             producer.init_transactions(FENCE_SECONDS)
             yield Writer(producer)

@@ -176,10 +176,9 @@ class Owner:
         except StartError as error:
             self.ended_by = Kind.FATAL
             log.warning("began with what will not do", extra=fields(**self._where, detail=str(error)))
-        except MemoryError:
-            exhausted()
-            raise
-        except Exception:
+        except Exception as error:
+            if isinstance(error, MemoryError):
+                exhausted()
             # a defect: the partition is taken over afresh from the log rather than left unowned
             self.ended_by = Kind.FATAL
             log.exception("partition failed", extra=fields(**self._where))

@@ -123,10 +123,9 @@ class Standby:
                     self._close(consumer)
                     consumer = None
                     self._clock.wait(self._stop, RETRY_SECONDS)
-        except MemoryError:
-            exhausted()
-            raise
-        except Exception:
+        except Exception as error:
+            if isinstance(error, MemoryError):
+                exhausted()
             # a defect: whoever takes over does so from the log
             log.exception("the standby has ended")
         finally:

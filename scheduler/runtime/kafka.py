@@ -177,7 +177,7 @@ def meet(producer: Producer, topic: str) -> Producer:
 
     Args:
         producer: it is returned.
-        topic: one that it may describe.
+        topic: one that is there: a cluster may create what a producer asks for.
     """
     with contextlib.suppress(KafkaException):  # it gains time, and no more: what is asked for next says what is wrong
         for _ in range(2):
