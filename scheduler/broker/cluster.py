@@ -79,7 +79,9 @@ class Cluster:
 
     def __init__(self, settings: Settings, client_id: str, *, elsewhere: bool = False) -> None:
         # the properties of the producer that will deliver there: what it would refuse is refused at the start
-        self._conf = (courier_conf if elsewhere else common_conf)(settings, client_id)
+        conf = (courier_conf if elsewhere else common_conf)(settings, client_id)
+        # a cluster may create what such a client asks for, with settings of its own: a question is no order
+        self._conf = {"allow.auto.create.topics": False, **conf}
         self._client: AdminClient | None = AdminClient(self._conf)
         self._coordinators = CoordinatorClient(self._conf)
 
