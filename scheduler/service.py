@@ -100,7 +100,7 @@ class Scheduler:
         )
         check_target(settings)
         self._elsewhere = bool(settings.target_bootstrap_servers)
-        self._target_cluster = Cluster(settings, self._client_id, elsewhere=True) if self._elsewhere else self._cluster
+        self._target_cluster = Cluster(settings, self._client_id, elsewhere=self._elsewhere, creating=True)
         self._targets = Targets(self.policy, self._target_cluster, self._clock)
         self._skew = SkewMeter(self._cluster, settings.history_topic, self._clock, self._metrics.skew.set)
         self._watch = TopicWatch(self._cluster, settings.schedules_topics, self._clock, self._metrics.partitions_seen)

@@ -16,6 +16,7 @@ from scheduler.clock import Deadline
 from scheduler.letters import Marker
 from scheduler.runtime.kafka import consumer_conf
 from scheduler.runtime.logs import fields
+from scheduler.runtime.polling import gather_batch
 
 if TYPE_CHECKING:
     from confluent_kafka import Message
@@ -143,7 +144,7 @@ class Tail:
                 if look_again.passed:
                     self._find_topics(consumer)
                     look_again = Deadline(self._clock, LOOK_AGAIN_SECONDS)
-                messages = consumer.consume(BATCH, POLL_SECONDS)
+                messages = gather_batch(consumer, POLL_SECONDS, BATCH)
                 self._keep(messages)
                 if len(messages) == BATCH:
                     self._clock.wait(self._stop, PACE_SECONDS)

@@ -75,13 +75,14 @@ class Cluster:
         settings: where it is.
         client_id: who asks.
         elsewhere: the cluster of TARGET_BOOTSTRAP_SERVERS rather than that of the schedules.
+        creating: whether a topic that is asked for comes to be where the cluster creates topics on first use, with the
+            cluster's settings: right for one that is delivered to, wrong for one of the scheduler's own.
     """
 
-    def __init__(self, settings: Settings, client_id: str, *, elsewhere: bool = False) -> None:
+    def __init__(self, settings: Settings, client_id: str, *, elsewhere: bool = False, creating: bool = False) -> None:
         # the properties of the producer that will deliver there: what it would refuse is refused at the start
         conf = (courier_conf if elsewhere else common_conf)(settings, client_id)
-        # a cluster may create what such a client asks for, with settings of its own: a question is no order
-        self._conf = {"allow.auto.create.topics": False, **conf}
+        self._conf = {"allow.auto.create.topics": creating, **conf}
         self._client: AdminClient | None = AdminClient(self._conf)
         self._coordinators = CoordinatorClient(self._conf)
 
@@ -136,10 +137,7 @@ class Cluster:
         return str(self._admin.list_topics(timeout=REQUEST_SECONDS).cluster_id).startswith("mockCluster")
 
     def partitions(self, topic: str, seconds: float = REQUEST_SECONDS) -> int | None:
-        """How many partitions a topic has; None where there is none of that name.
-
-        A broker that creates topics on first use does so now.
-        """
+        """How many partitions a topic has; None where there is none of that name."""
         found = self._metadata(topic, seconds)
         return None if found is None else len(found.partitions)
 

@@ -182,6 +182,8 @@ class SchedulerMini:
     def _since_begin(self, topic: str) -> Iterator[Message]:
         count = self._mini.replica.kafka.partitions(topic)
         begin = {partition: self._begin.get((topic, partition), 0) for partition in range(count)}
+        if not begin:
+            return iter(())  # a target comes to be with its first message
         return read(self.settings, topic, self._mini.clock, start=begin)
 
     def __enter__(self) -> Self:

@@ -1,10 +1,13 @@
-"""Reads what a consumer has, without waiting for a batch to fill and without a call for each record."""
+"""Reads what a consumer has, without a call for each record; want of memory is told as what it is."""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from confluent_kafka import Consumer, Message
 
 
@@ -16,10 +19,28 @@ def poll_batch(consumer: Consumer, seconds: float, most: int) -> list[Message]:
     Raises:
         MemoryError: there is none for them; they are lost to this consumer.
     """
-    try:
+    with _told_as_memory():
         first = consumer.poll(seconds)
         return [] if first is None else [first, *consumer.consume(most, 0)]
+
+
+def gather_batch(consumer: Consumer, seconds: float, most: int) -> list[Message]:
+    """So many, or what has come in that time: for whom a batch matters more than its first record.
+
+    Raises:
+        MemoryError: there is none for them; they are lost to this consumer.
+    """
+    with _told_as_memory():
+        batch: list[Message] = consumer.consume(most, seconds)
+        return batch
+
+
+@contextmanager
+def _told_as_memory() -> Iterator[None]:
+    """The client goes on after a MemoryError, and then the interpreter complains of the client."""
+    try:
+        yield
     except SystemError as error:
-        if isinstance(error.__cause__, MemoryError):  # the client goes on after it, and then the interpreter complains
+        if isinstance(error.__cause__, MemoryError):
             raise error.__cause__ from None
         raise
