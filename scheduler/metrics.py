@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections import Counter as Counted
+from typing import TYPE_CHECKING, Final
 
 from confluent_kafka import libversion
 from prometheus_client import (
@@ -27,7 +28,7 @@ from scheduler.broker.beginning import Start
 from scheduler.broker.failures import Kind
 from scheduler.broker.observer import Observer
 from scheduler.engine.life import State
-from scheduler.runtime.metrics import SECONDS
+from scheduler.runtime.metrics import SECONDS, MillisecondsHistogram
 from scheduler.schedule import Outcome
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ EVENT_OF = {
     Outcome.REJECTED: "invalid",
     Outcome.UNDELIVERABLE: "undeliverable",
 }
+_FIRED: Final = Outcome.FIRED
 REBALANCES = ("assigned", "revoked", "lost")
 BATCHES = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000)
 
@@ -67,7 +69,7 @@ class SchedulerMetrics(Observer):
         )
         for event in (PLANNED, *EVENT_OF.values()):
             self.events.labels(event)
-        self.lateness = Histogram(
+        self.lateness = MillisecondsHistogram(
             "scheduler_fire_lateness_seconds",
             "From the due time to the decision to fire.",
             buckets=SECONDS,
@@ -150,20 +152,18 @@ class SchedulerMetrics(Observer):
         """A transaction is committed."""
         self.transactions.observe(seconds)
         self.batches.observe(len(batch))
-        observe = self.lateness.observe
-        counts: dict[str, int] = {}
-        for settlement in batch:
-            outcome = settlement.outcome
-            if outcome is None:
-                continue
-            event = EVENT_OF[outcome]
-            counts[event] = counts.get(event, 0) + 1
-            if outcome is Outcome.FIRED:
-                observe(settlement.lateness_ms / 1000)
-                if settlement.due_ms < running_since_ms:
-                    counts[MISSED] = counts.get(MISSED, 0) + 1
-        for event, count in counts.items():
-            self.events.labels(event).inc(count)
+        fired = [settlement for settlement in batch if settlement.outcome is _FIRED]
+        if fired:
+            self.lateness.observe([settlement.lateness_ms for settlement in fired])
+            self.events.labels(EVENT_OF[_FIRED]).inc(len(fired))
+            missed = [settlement for settlement in fired if settlement.due_ms < running_since_ms]
+            if missed:
+                self.events.labels(MISSED).inc(len(missed))
+        if len(fired) < len(batch):
+            others = Counted(settlement.outcome for settlement in batch if settlement.outcome is not _FIRED)
+            for outcome, count in others.items():
+                if outcome is not None:
+                    self.events.labels(EVENT_OF[outcome]).inc(count)
 
     def fenced(self, _place: Place, seconds: float) -> None:
         """Nobody else can write for the partition any more."""
