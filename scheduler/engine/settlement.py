@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from scheduler import wire
 from scheduler.schedule import Header, Outcome, Reason, Rejected, Schedule
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Told(IntEnum):
@@ -60,12 +63,43 @@ class Out(NamedTuple):
     headers: list[Header]
 
 
-def records(settlement: Settlement, place: Place) -> list[Out]:
+_new: Final = tuple.__new__
+"""Makes an `Out` in half the time of a call."""
+_FIRED: Final = Outcome.FIRED
+_ALL: Final = Told.ALL
+"""To ask an enumeration takes four times as long as a name, and each firing does so several times."""
+
+
+def records(settlement: Settlement, place: Place) -> Sequence[Out]:
     """The records of one settlement: the delivery and the bookkeeping. They belong in one transaction."""
+    subject = settlement.subject
+    if (
+        settlement.outcome is _FIRED
+        and settlement.successor is None
+        and settlement.told is _ALL
+        and settlement.reason is None
+        and settlement.writes_back
+        and isinstance(subject, Schedule)
+    ):
+        return _fired_for_good(settlement, subject, place)
     said = _said(settlement, place)
     out = _delivery(settlement, said)
     told = _bookkeeping(settlement, place, said)
     return told if out is None else [out, *told]
+
+
+def _fired_for_good(settlement: Settlement, schedule: Schedule, place: Place) -> tuple[Out, Out, Out]:
+    """The same of what ends by firing, as nearly everything does: in half the time."""
+    key, value = schedule.key, schedule.value
+    message, told, ended = wire.last_firing_headers(
+        schedule, place.topic, settlement.due_ms, settlement.lateness_ms, settlement.replaces
+    )
+    payload = None if schedule.delivers_null else value
+    return (
+        _new(Out, (schedule.target_topic, schedule.target_partition, schedule.target_key, payload, message)),
+        _new(Out, (place.history_topic, None, key, value, told)),
+        _new(Out, (place.topic, place.partition, key, None, ended)),
+    )
 
 
 def delivery(settlement: Settlement, place: Place) -> Out | None:

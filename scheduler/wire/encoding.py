@@ -96,6 +96,32 @@ def history_headers(
     return headers if reason is None and detail is None else _with_reason(headers, reason, detail)
 
 
+_FIRED = _OUTCOMES[Outcome.FIRED]
+
+
+def last_firing_headers(
+    schedule: Schedule, topic: str, due_ms: int, lateness_ms: int, replaces: int
+) -> tuple[list[Header], list[Header], list[Header]]:
+    """What `fired_headers`, `history_headers` and `tombstone_headers` are where a schedule fires, and is over.
+
+    In half the time, as that is what a replica does most.
+    """
+    key, headers = schedule.key, schedule.headers
+    said: tuple[Header, ...] = (
+        (TIMESTAMP, b"%d" % (schedule.timestamp_ms // 1000)),
+        (KEY, key),
+        (TOPIC, topic.encode()),
+        (EPOCH, format_epoch(due_ms)),
+        (FIRE_ID, b"%b@%d" % (key, due_ms) if key.isascii() else fire_id(key, due_ms).encode()),
+    )
+    lasting = [header for header in schedule.own_headers if header[0] not in _OF_ONE_VERSION]
+    return (
+        [*headers, *said],
+        [*headers, *lasting, *said, _FIRED, (LATENESS, b"%d" % lateness_ms)],
+        [(REPLACES, b"%d" % replaces), _FIRED],
+    )
+
+
 def rejected_headers(rejected: Rejected, topic: str) -> list[Header]:
     """Headers of the history record of a record that is no schedule: all of its own, and why."""
     headers: list[Header] = [

@@ -38,7 +38,8 @@ FORMS: dict[str, tuple[bytes | None, list[Header]]] = {
     "empty payload": (b"", [("scheduler-epoch", b"1893456000.250"), TARGET, ("trace", b"1")]),
 }
 PLAIN = {"far", "far, whole", "far, other headers", "empty payload"}
-forms = st.one_of(st.just("far"), st.sampled_from(list(FORMS)))
+forms = st.one_of(st.just("far"), st.just("cancel"), st.sampled_from(list(FORMS)))
+few_keys = st.sampled_from([b"1", b"2", b"3", b"4", b"", PAUSE_KEY, None])
 keys = st.sampled_from([*(b"%d" % number for number in range(20)), b"", PAUSE_KEY, None])
 
 
@@ -74,17 +75,26 @@ def heard(engine: PartitionEngine) -> object:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.tuples(keys, forms), min_size=1, max_size=40), st.sets(st.integers(1, 39)), st.booleans())
+@given(
+    st.lists(st.tuples(keys, forms), min_size=1, max_size=40),
+    st.sets(st.integers(1, 39)),
+    st.booleans(),
+    st.booleans(),
+)
 def test_what_is_read_together_says_the_same_as_one_by_one(
-    records: list[tuple[bytes | None, str]], cuts: set[int], look: bool
+    records: list[tuple[bytes | None, str]], cuts: set[int], look: bool, restored: bool
 ) -> None:
     one_by_one, together, inbox = new_engine(), new_engine(), Inbox()
+    if restored:
+        for engine in (one_by_one, together):
+            engine.fenced(0)
+            engine.reached_end(0)
     for offset, record in enumerate(records):
         feed.tell(one_by_one, [(message(offset, *record), None)])
     bounds = [0, *sorted(cut for cut in cuts if cut < len(records)), len(records)]
     for number, (start, end) in enumerate(pairwise(bounds)):
         given = [message(offset, *records[offset]) for offset in range(start, end)]
-        inbox.give(given, None if look and number % 3 == 2 else HORIZON_MS)
+        inbox.give(given, None if restored or (look and number % 3 == 2) else HORIZON_MS)
     inbox.pass_on()
     count = 0
     while (passed := inbox.next()).count:
@@ -101,6 +111,32 @@ def test_what_is_read_together_says_the_same_as_one_by_one(
     assert inbox.backlog == 0
     assert heard(together) == heard(one_by_one)
     assert {records[each.offset][1] for each in together.pending.far()} <= PLAIN
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.tuples(few_keys, forms), max_size=8),
+    st.lists(few_keys, min_size=1, max_size=6),
+    st.booleans(),
+)
+def test_null_records_read_together_say_the_same_as_one_by_one(
+    before: list[tuple[bytes | None, str]], ended: list[bytes | None], paused: bool
+) -> None:
+    engines = new_engine(), new_engine()
+    pause = [(PAUSE_KEY, "empty payload")] if paused else []
+    stated = [message(offset, *record) for offset, record in enumerate([*pause, *before])]
+    nulls = [message(len(stated) + number, key, "cancel") for number, key in enumerate(ended)]
+    for engine in engines:
+        engine.fenced(0)
+        engine.reached_end(0)
+        for each in stated:
+            feed.tell(engine, [(each, None)])
+    one_by_one, together = engines
+    for each in nulls:
+        feed.tell(one_by_one, [(each, None)])
+    feed.feed(together, nulls)
+
+    assert heard(together) == heard(one_by_one)
 
 
 def test_hundreds_of_far_ones_are_told_at_once() -> None:

@@ -27,15 +27,20 @@ def pending(*versions):
 def taken(found, now_ms):
     """All that is due, by key, in the order in which it comes."""
     keys = []
-    while (schedule := found.take_due(now_ms)) is not None:
+    while (schedule := first(found, now_ms)) is not None:
         keys.append(schedule.key)
     return keys
+
+
+def first(found, now_ms):
+    """The first one that is due, if one is."""
+    return next(iter(found.take_due(now_ms, 1)), None)
 
 
 def test_nothing_is_pending_at_first():
     found = pending()
 
-    assert (len(found), list(found), found.next_due_ms(), found.take_due(LATEST_MS)) == (0, [], None, None)
+    assert (len(found), list(found), found.next_due_ms(), first(found, LATEST_MS)) == (0, [], None, None)
 
 
 def test_what_is_due_first_comes_first_and_of_equals_what_was_written_first():
@@ -50,15 +55,15 @@ def test_nothing_is_taken_before_it_is_due():
     found = pending(version(due_ms=1_000))
 
     assert found.next_due_ms() == 1_000
-    assert found.take_due(999) is None
-    assert found.take_due(1_000).key == b"k"
+    assert first(found, 999) is None
+    assert first(found, 1_000).key == b"k"
 
 
 def test_a_restore_keeps_the_order_only_from_its_end_on():
     """Until it is sorted nothing is taken, whatever its due time."""
     found = Pending()
     found.put(version(due_ms=0))
-    before = (found.next_due_ms(), found.take_due(LATEST_MS), found.overdue(LATEST_MS))
+    before = (found.next_due_ms(), first(found, LATEST_MS), found.overdue(LATEST_MS))
     found.sort()
 
     assert before == (None, None, 0)
@@ -73,7 +78,7 @@ def test_a_new_version_replaces_the_old_one(sorted_first):
     found.sort()
 
     assert (len(found), found.offset_of(b"k"), found.get(b"k").due_ms) == (1, 1, 9_000)
-    assert found.take_due(8_999) is None
+    assert first(found, 8_999) is None
     assert taken(found, 9_000) == [b"k"]
 
 
@@ -92,7 +97,7 @@ def test_removing_what_is_not_there_is_nothing():
 def test_what_is_taken_stays_in_force_until_it_ends():
     """A transaction that fails has changed nothing."""
     found = pending(version())
-    schedule = found.take_due(1_000)
+    schedule = first(found, 1_000)
 
     assert (b"k" in found, len(found), found.next_due_ms()) == (True, 1, None)
     found.end(schedule)
@@ -101,25 +106,26 @@ def test_what_is_taken_stays_in_force_until_it_ends():
 
 def test_what_is_given_back_is_due_again():
     found = pending(version())
-    found.give_back(found.take_due(1_000))
+    found.give_back(first(found, 1_000))
 
     assert taken(found, 1_000) == [b"k"]
 
 
-def test_a_version_that_was_replaced_while_it_was_taken_neither_comes_back_nor_ends_the_new_one():
+@pytest.mark.parametrize("end", [Pending.end, Pending.end_taken])
+def test_a_version_that_was_replaced_while_it_was_taken_neither_comes_back_nor_ends_the_new_one(end):
     found = pending(version(offset=0))
-    old = found.take_due(1_000)
+    old = first(found, 1_000)
     found.put(version(due_ms=2_000, offset=5))
     found.give_back(old)
-    found.end(old)
+    end(found, old)
 
-    assert found.take_due(1_999) is None
-    assert found.take_due(2_000).offset == 5
+    assert first(found, 1_999) is None
+    assert first(found, 2_000).offset == 5
 
 
 def test_a_version_that_was_cancelled_while_it_was_taken_does_not_come_back():
     found = pending(version())
-    old = found.take_due(1_000)
+    old = first(found, 1_000)
     found.remove(b"k")
     found.give_back(old)
     found.end(old)
@@ -131,7 +137,7 @@ def test_overdue_counts_what_is_due_and_not_taken():
     found = pending(version(b"a", 1_000, 0), version(b"b", 1_000, 1), version(b"c", 1_001, 2))
 
     assert [found.overdue(now) for now in (999, 1_000, 1_001)] == [0, 2, 3]
-    found.take_due(1_000)
+    first(found, 1_000)
     assert found.overdue(1_001) == 2
 
 
@@ -145,7 +151,20 @@ def test_the_largest_due_time_and_offset_keep_their_order():
     assert taken(found, LATEST_MS) == [b"y", b"z"]
 
 
-KEYS = st.sampled_from([b"a", b"b", b"c"])
+@pytest.mark.parametrize("limit", [1, 3, 20, 39, 40, 50])
+def test_as_many_are_taken_as_are_asked_for(limit):
+    """A few of many leave the queue in another way than most of them."""
+    found = pending(*(version(b"%d" % number, 1_000 + number // 2, number) for number in range(40)))
+
+    now = [schedule.offset for schedule in found.take_due(1_014, limit)]
+
+    assert now == list(range(min(limit, 30)))
+    assert [schedule.offset for schedule in found.take_due(1_014, 50)] == list(range(len(now), 30))
+    assert [schedule.offset for schedule in found.take_due(LATEST_MS, 50)] == list(range(30, 40))
+
+
+NAMES = [b"%c" % letter for letter in b"abcd"]
+KEYS = st.sampled_from(NAMES)
 TIMES = st.integers(0, 5)
 
 
@@ -182,23 +201,22 @@ class AgainstADictionary(RuleBasedStateMachine):
         assert self.found.remove(key) == self.in_force.pop(key, None)
 
     @precondition(lambda self: self.sorted)
-    @rule(now_ms=TIMES)
-    def take(self, now_ms):
+    @rule(now_ms=TIMES, limit=st.integers(1, 4))
+    def take(self, now_ms, limit):
         due = [each for each in self._queued() if each.due_ms <= now_ms]
         assert self.found.overdue(now_ms) == len(due)
-        schedule = self.found.take_due(now_ms)
-        assert schedule == (due[0] if due else None)
-        if schedule is not None:
-            self.out.append(schedule)
+        taken = self.found.take_due(now_ms, limit)
+        assert taken == due[:limit]
+        self.out += taken
 
     @precondition(lambda self: self.out)
-    @rule(ends=st.booleans())
+    @rule(ends=st.sampled_from([Pending.end, Pending.end_taken, None]))
     def settle(self, ends):
         schedule = self.out.pop()
-        if not ends:
+        if ends is None:
             self.found.give_back(schedule)
             return
-        self.found.end(schedule)
+        ends(self.found, schedule)
         if self.in_force.get(schedule.key) is schedule:
             del self.in_force[schedule.key]
 
@@ -210,7 +228,8 @@ class AgainstADictionary(RuleBasedStateMachine):
     def the_same_versions_are_in_force(self):
         assert len(self.found) == len(self.in_force)
         assert {each.key: each for each in self.found} == self.in_force
-        for key in (b"a", b"b", b"c"):
+        for key in NAMES:
+            assert self.found.has_none_of([key]) == (key not in self.in_force)
             version = self.in_force.get(key)
             assert (key in self.found) == (version is not None)
             assert self.found.get(key) == version

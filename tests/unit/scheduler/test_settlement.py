@@ -3,7 +3,17 @@
 import pytest
 
 from scheduler import wire
-from scheduler.engine.settlement import Out, Place, Settlement, arrived, records, refused, undeliverable
+from scheduler.engine.settlement import (
+    Out,
+    Place,
+    Settlement,
+    arrived,
+    bookkeeping,
+    delivery,
+    records,
+    refused,
+    undeliverable,
+)
 from scheduler.schedule import Cancel, Outcome, Reason, Rejected, Schedule
 
 PLACE = Place("schedules", 5, "history", "dead-letters")
@@ -49,6 +59,23 @@ def test_a_firing_is_a_delivery_a_line_of_history_and_a_tombstone():
     assert header(history, "scheduler-fire-id") == header(delivery, "scheduler-fire-id")
     assert tombstone[:4] == ("schedules", 5, b"k", None)
     assert header(tombstone, "scheduler-replaces") == b"7"
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        version(),
+        version(key="schlüssel".encode()),
+        version(("scheduler-target-tombstone", b"true"), ("scheduler-target-partition", b"3")),
+        version(("scheduler-misfire", b"skip"), ("scheduler-misfire-grace", b"5s"), ("scheduler-replaces", b"5")),
+        version(value=b""),
+    ],
+)
+def test_what_ends_by_firing_is_told_as_everything_else_is(schedule):
+    """It is put together in another way, for speed."""
+    settlement = settle(schedule, due_ms=DUE_MS + 25)
+
+    assert list(records(settlement, PLACE)) == [delivery(settlement, PLACE), *bookkeeping(settlement, PLACE)]
 
 
 def test_a_delivered_tombstone_is_null_at_the_target_and_its_payload_is_in_the_history():
