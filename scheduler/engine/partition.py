@@ -580,6 +580,10 @@ class PartitionEngine:
 
 
 def _due(schedule: Schedule, now_ms: int, oldest_ms: int) -> Settlement:
+    due_ms = schedule.due_ms
+    if schedule.rule is None and schedule.grace_ms is None and due_ms >= oldest_ms:
+        # nearly all, and what `decide` comes to as well, in three times the time
+        return Settlement(schedule, _FIRED, due_ms, now_ms - due_ms, schedule.offset, None)
     outcome, due_ms, next_due_ms = decide(schedule, now_ms, oldest_ms)
     return Settlement(
         schedule,
