@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from scheduler.broker.failures import CLIENT_ERRORS, FATAL, Kind, PublishError, fault_of, kind, poison
+from scheduler.broker.failures import CLIENT_ERRORS, FATAL, LOST, Kind, PublishError, fault_of, kind, poison
 from scheduler.clock import Deadline
 from scheduler.runtime.kafka import RETRY_BACKOFF_MS, meet
 
@@ -165,7 +165,7 @@ class Publisher:
                     break
 
     def _failure(self, producer: Producer, error: KafkaError) -> PublishError:
-        fault = _first_cause(producer) if error.code() in _OVER else error
+        fault = _first_cause(producer) if error.code() in _OVER else _untold(producer) if error is LOST else error
         with contextlib.suppress(*CLIENT_ERRORS):  # a producer that has failed for good says so again
             producer.poll(0)  # reports what was refused so far
         # asked before the cause: what is given up here may have been refused meanwhile
@@ -208,6 +208,16 @@ class Publisher:
             with contextlib.suppress(KafkaException):  # nothing that it says now changes anything
                 self._producer.purge()
             self._producer = None
+
+
+def _untold(producer: Producer) -> KafkaError:
+    """Why a producer that said nothing can do no more, if it cannot: to begin where one has begun changes nothing."""
+    fault = LOST
+    try:
+        producer.begin_transaction()
+    except CLIENT_ERRORS as error:
+        fault = fault_of(error)
+    return LOST if fault.code() == KafkaError._STATE else fault  # noqa: SLF001 - librdkafka's public code
 
 
 def _first_cause(producer: Producer) -> KafkaError:

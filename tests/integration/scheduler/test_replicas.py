@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 import pytest
+from confluent_kafka import KafkaException
 from prometheus_client.parser import text_string_to_metric_families
 
 from scheduler.broker.failures import Kind, PublishError
@@ -15,10 +16,12 @@ from scheduler.engine.settlement import Out
 from scheduler.runtime.kafka import transactional_conf
 from scheduler.runtime.watchdog import Watchdog
 from tests.support.replica_process import replica_process
-from tests.support.schedules import clock
+from tests.support.schedules import SECONDS, clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+    from confluent_kafka import Producer
 
     from tests.support.replica_process import ReplicaProcess
     from tests.support.schedules import Installation
@@ -134,3 +137,33 @@ def test_a_fenced_publisher_knows_it_even_in_the_middle_of_a_large_batch(install
     new.publish([out])
     new.close()
     assert len(installation.read(installation.target)) == 3
+
+
+@pytest.mark.parametrize("fenced", [True, False])
+def test_a_publisher_whose_client_has_lost_its_error_knows_whether_it_is_fenced(
+    installation: Installation, fenced: bool
+) -> None:
+    """Where callbacks fail beside each other, the client says no more than that a call has failed."""
+
+    class Speechless(Publisher):
+        def _produce(self, producer: Producer, outs: Iterable[Out]) -> None:
+            super()._produce(producer, outs)
+            with suppress(KafkaException, SystemError):
+                producer.flush(SECONDS)
+            raise SystemError
+
+    conf = transactional_conf(installation.settings(), "publisher", installation.group_id)
+    out = Out(installation.target, None, b"key", b"value", [])
+    old, new = (kind(conf, installation.schedules, clock, Watchdog(clock)) for kind in (Speechless, Publisher))
+    old.open()
+    if fenced:
+        new.open()
+
+    with pytest.raises(PublishError) as failure:
+        old.publish([out])
+
+    assert failure.value.kind is (Kind.FENCED if fenced else Kind.RETRIABLE)
+    new.open()
+    new.publish([out])
+    new.close()
+    assert len(installation.read(installation.target)) == 1
