@@ -15,6 +15,7 @@ from pydantic_core import from_json, to_json
 
 from scheduler.clock import Deadline
 from scheduler.errors import SchedulerError
+from scheduler.runtime.logs import together
 from worker.execution import LOOK_SECONDS, UNKILLABLE_SECONDS, Patience
 from worker.outcome import Ended
 from worker.processes import kill_marked
@@ -44,7 +45,7 @@ class Attempt(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, as `Command`
 class _Under:
     """One command under way."""
 
@@ -155,8 +156,9 @@ class Commands:
             rest = b""
             while received := self._receive():
                 *said, rest = (rest + received).split(b"\n")
-                for line in said:
-                    self._hear(from_json(line))
+                with together():
+                    for line in said:
+                        self._hear(from_json(line))
                 with self._lock:
                     if self._unsent:
                         self._send()
@@ -194,7 +196,7 @@ class Commands:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Started:
     """A command that was handed over."""
 

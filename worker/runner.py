@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 from scheduler.backoff import jitter_of
 from scheduler.clock import rfc3339
 from scheduler.job import FailedAttempt
-from scheduler.runtime.logs import fields
+from scheduler.runtime.logs import fields, tell
 from worker.attempts import LOST, DeadLetter, RetryAt, after
 from worker.outcome import FAILURES, Ended, Outcome
 
@@ -107,7 +107,7 @@ class Running:
             attempt.stop()
 
     def _said(self, line: str) -> None:
-        log.info("job output", extra=fields(**self.run.log_fields(), line=line))
+        tell(log, "job output", {**self.run.log_fields(), "line": line})
 
     def _ended(self, ended: Ended) -> None:
         # the attempt holds this method: for the collector to find such a cycle each time cost a quarter of the rate
@@ -132,8 +132,7 @@ class Runner:
 
     def tell_start(self, run: Run, late_ms: int) -> None:
         """It begins."""
-        if log.isEnabledFor(logging.INFO):
-            log.info("job started", extra=fields(**run.log_fields(), late_ms=late_ms))
+        tell(log, "job started", {**run.log_fields(), "late_ms": late_ms})
         self._metrics.start_lateness_seconds.observe(max(0, late_ms) / 1000)
 
     def finished(self, run: Run, ended: Ended, started_ms: int, seconds: float, late_ms: int) -> Finished:
@@ -191,19 +190,16 @@ class Runner:
 
     def _told(self, finished: Finished, late_ms: int, seconds: float) -> Finished:
         ended = finished.ended
-        if log.isEnabledFor(logging.INFO):
-            log.info(
-                "run finished",
-                extra=fields(
-                    **finished.run.log_fields(),
-                    outcome=ended.outcome.value,
-                    exit=ended.exit,
-                    late_ms=late_ms,
-                    seconds=round(seconds, 3),
-                    last_line=ended.output.last_line,
-                    then=_then(finished),
-                ),
-            )
+        what = {
+            **finished.run.log_fields(),
+            "outcome": ended.outcome.value,
+            "exit": ended.exit,
+            "late_ms": late_ms,
+            "seconds": round(seconds, 3),
+            "last_line": ended.output.last_line,
+            "then": _then(finished),
+        }
+        tell(log, "run finished", what)
         self._metrics.ended(ended.outcome.value)
         return finished
 

@@ -4,11 +4,12 @@ import io
 import json
 import logging
 import sys
+import threading
 
 import pytest
 
 from scheduler.runtime import logs
-from scheduler.runtime.logs import JsonFormatter, OncePer, TextFormatter, fields
+from scheduler.runtime.logs import JsonFormatter, OncePer, TextFormatter, fields, tell, together
 
 AT = 1_893_456_000.25
 
@@ -118,6 +119,116 @@ def test_events_go_to_standard_error_in_the_form_asked_for(root, monkeypatch, fo
     assert said.getvalue().startswith(begins)
     assert said.getvalue().count("\n") == 1
     assert "restored" in said.getvalue()
+
+
+LOG = logging.getLogger("worker")
+WHAT = {"job": "nightly backup", "attempt": 1, "seconds": 1.25, "then": None}
+
+
+@pytest.fixture
+def said(root, monkeypatch):  # noqa: ARG001 - restores
+    """What is written to standard error."""
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    logs.configure("info", "text")
+    return stream
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_what_is_told_is_the_line_that_would_be_logged(said, monkeypatch, form):
+    monkeypatch.setattr(sys, "stderr", said)
+    logs.configure("info", form)
+    tell(LOG, "run finished", WHAT)
+    LOG.info("run finished", extra=fields(**WHAT))
+    told, logged = said.getvalue().splitlines()
+    same = (
+        slice(len("2030-01-01T00:00:00.000Z")) if form == "text" else slice(len('{"time": "2030-01-01T00:00:00.000Z"'))
+    )
+
+    assert told.replace(told[same], "") == logged.replace(logged[same], "")
+    assert "nightly backup" in told
+
+
+def test_what_is_told_heeds_the_level(said):
+    logging.root.setLevel("WARNING")
+    tell(LOG, "run finished", WHAT)
+
+    assert said.getvalue() == ""
+
+
+def test_another_handler_gets_what_is_told(said, caplog):
+    """A program that uses us logs as it likes."""
+    logging.root.addHandler(caplog.handler)
+    with together():
+        tell(LOG, "run finished", WHAT)
+
+    assert [record.event_fields for record in caplog.records] == [WHAT]
+    assert said.getvalue().count("run finished") == 1
+
+
+class Calls(io.StringIO):
+    """Counts what is written in one go."""
+
+    count = 0
+
+    def write(self, text):
+        self.count += 1
+        return super().write(text)
+
+
+def test_what_is_told_together_is_written_together(root, monkeypatch):  # noqa: ARG001 - restores
+    calls = Calls()
+    monkeypatch.setattr(sys, "stderr", calls)
+    logs.configure("info", "text")
+    with together():
+        for number in range(3):
+            tell(LOG, "job output", {"line": number})
+        assert calls.count == 0
+    with together():
+        pass
+
+    assert calls.count == 1
+    assert [line[-1] for line in calls.getvalue().splitlines()] == ["0", "1", "2"]
+
+
+def test_what_is_logged_meanwhile_comes_in_its_turn(said):
+    """By this thread and by others: neither waits for the end, nor overtakes."""
+    others = [
+        lambda: tell(LOG, "told", {"number": 2}),
+        lambda: LOG.info("logged", extra=fields(number=3)),
+    ]
+    with together():
+        tell(LOG, "told", {"number": 1})
+        for other in others:
+            thread = threading.Thread(target=other)
+            thread.start()
+            thread.join()
+        assert said.getvalue().count("\n") == 3
+        tell(LOG, "told", {"number": 4})
+        LOG.warning("logged", extra=fields(number=5))
+        assert said.getvalue().count("\n") == 5
+        tell(LOG, "told", {"number": 6})
+
+    assert [line.rpartition("=")[2] for line in said.getvalue().splitlines()] == ["1", "2", "3", "4", "5", "6"]
+
+
+def test_lines_are_written_where_what_tells_them_fails(said):
+    def fail():
+        with together():
+            tell(LOG, "told", {"number": 1})
+            raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        fail()
+
+    assert said.getvalue().endswith("number=1\n")
+
+
+def test_a_log_that_cannot_be_written_stops_nobody(said):
+    said.close()
+    with together():
+        tell(LOG, "told", {"number": 1})
+    LOG.info("logged")
 
 
 def test_the_kafka_client_repeats_itself_only_when_debugging(root, monkeypatch):  # noqa: ARG001 - restores
