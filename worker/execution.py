@@ -15,16 +15,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from scheduler.durations import format_duration
-from worker.outcome import Ended, Outcome
+from worker.outcome import NO_OUTPUT, SILENT_SUCCESS, Ended, Outcome
 from worker.output import Capture
 from worker.processes import MARK, Family
-from worker.spawning import spawn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from scheduler.clock import Clock
-    from worker.spawning import Leader
+    from worker.output import Output
+    from worker.spawning import Leader, Spawner
 
 SHELL = "/bin/sh"
 UNKILLABLE_SECONDS = 10.0
@@ -39,7 +39,7 @@ CHUNKS_AT_END = 16
 NEVER = float("inf")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that makes a new one three times as dear
 class Command:
     """What to run. A text goes to the shell, a list is run as it is."""
 
@@ -84,48 +84,56 @@ class Execution:
         selector: selectors.BaseSelector,
     ) -> None:
         self.number = number
+        self.mark = mark
         self.told: list[str] = []
         self._command = command
         self._clock = clock
         self._patience = patience
         self._selector = selector
-        self._capture = Capture(self.told.append, clock)
-        self._left = memoryview((command.stdin or "").encode())
-        self._process: Leader | None = None
-        self._stopping_for: Outcome | None = None
-        self._watch_at = self._timeout_at = self._kill_at = self._give_up_at = self._output_until = NEVER
-        self._watched = False
-        self.family = Family(mark)
-        self.ended: Ended | None = None
-        self.wake_at = NEVER
-        self._output: int | None = None
-        self._input: int | None = None
+
+    # what most of them never come to need
+    ended: Ended | None = None
+    wake_at = NEVER
+    _process: Leader | None = None
+    _family: Family | None = None
+    _capture: Capture | None = None
+    _output: int | None = None
+    _input: int | None = None
+    _left = memoryview(b"")
+    _watched = False
+    _watch_at = _timeout_at = _kill_at = _give_up_at = _output_until = NEVER
+    _stopping_for: Outcome | None = None
+
+    @property
+    def family(self) -> Family:
+        """All its processes."""
+        if self._family is None:
+            self._family = Family(self.mark, self._process)
+        return self._family
 
     @property
     def process(self) -> int:
         """The id of the main process; 0 where there is none."""
         return 0 if self._process is None else self._process.pid
 
-    def start(self, null: int) -> None:
-        """Start it; it has ended where that cannot be done.
-
-        Args:
-            null: a descriptor of /dev/null.
-        """
+    def start(self, spawner: Spawner) -> None:
+        """Start it; it has ended where that cannot be done."""
         given = self._command.command
         arguments = [SHELL, "-c", given] if isinstance(given, str) else given
         opened: list[int] = []  # the command's ends, not ours
         try:
             self._output, writes = os.pipe()
             opened.append(writes)
-            stdin = null
+            stdin = spawner.null
             if self._command.stdin is not None:
                 stdin, self._input = os.pipe()
                 opened.append(stdin)
-            environment = {**self._command.environment, MARK: self.family.mark}
-            self._process = spawn(arguments, environment, self._command.directory, stdin=stdin, output=writes)
+                self._left = memoryview(self._command.stdin.encode())
+            environment = {**self._command.environment, MARK: self.mark}
+            directory = self._command.directory
+            self._process = spawner.spawn(arguments, environment, directory, stdin=stdin, output=writes)
         except (OSError, ValueError) as error:
-            self._finish(Ended(Outcome.FAILED, f"could not start: {error}", self._capture.close()))
+            self._finish(Ended(Outcome.FAILED, f"could not start: {error}"))
             return
         finally:
             for end in opened:
@@ -134,7 +142,6 @@ class Execution:
         if self._input is not None:
             os.set_blocking(self._input, False)
             self._write()
-        self.family.lead_by(self._process)
         now = self._clock.monotonic()
         if self._command.timeout_seconds is not None:
             self._timeout_at = now + self._command.timeout_seconds
@@ -203,6 +210,8 @@ class Execution:
         except BlockingIOError:
             return False
         if chunk:
+            if self._capture is None:
+                self._capture = Capture(self.told.append, self._clock)
             self._capture.feed(chunk)
             return True
         self._close_output()
@@ -274,6 +283,9 @@ class Execution:
         self._close_output()
         self._close_input()
 
+    def _said(self) -> Output:
+        return NO_OUTPUT if self._capture is None else self._capture.close()
+
     def _code(self) -> tuple[int | None, str | None]:
         """The exit code or the signal's name."""
         code = None if self._process is None else self._process.returncode
@@ -283,7 +295,7 @@ class Execution:
 
     def _forced_end(self) -> Ended:
         exit_code, name = self._code()
-        output = self._capture.close()
+        output = self._said()
         if self._stopping_for is Outcome.TIMED_OUT:
             limit = format_duration(round((self._command.timeout_seconds or 0) * 1000))
             return Ended(Outcome.TIMED_OUT, f"timed out after {limit}", output, exit_code, name)
@@ -291,7 +303,9 @@ class Execution:
 
     def _natural_end(self) -> Ended:
         exit_code, name = self._code()
-        output = self._capture.close()
+        if exit_code == 0 and self._capture is None:
+            return SILENT_SUCCESS
+        output = self._said()
         if name is not None:
             return Ended(Outcome.KILLED, f"killed by {name}", output, None, name)
         outcome = Outcome.SUCCEEDED if exit_code == 0 else Outcome.FAILED

@@ -7,7 +7,7 @@ takes, which is most of what a short job costs.
 
 Both sides write one JSON object a line.
 To the guardian: `{"run": n, "mark": .., "command": .., ..}`, `{"stop": n}`.
-From it: `{"lines": n, "told": [..]}`, `{"ended": n, "how": {..}}`.
+From it: `{"lines": n, "told": [..]}`, `{"ended": n, "how": {..}}`; null is how one ends that succeeds and says nothing.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from pydantic_core import from_json, to_json
 from scheduler.clock import Deadline, SystemClock
 from worker.execution import LOOK_SECONDS, NEVER, UNKILLABLE_SECONDS, Command, Execution, Patience
 from worker.processes import find, kill_marked, send
+from worker.processor import as_any_other
+from worker.spawning import Spawner
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -54,12 +56,12 @@ class Guardian:
         self._processes: dict[int, Execution] = {}
         # known here, and not told with each order: it may hold what is no UTF-8, and so no JSON
         self._passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-        self._null = os.open(os.devnull, os.O_RDWR)
+        self._spawner = Spawner()
         self._earliest = NEVER
         channel.settimeout(0)
-        self._wakes, self._wake = socket.socketpair()
+        self._wakes, self._wake = os.pipe()
         for end in (self._wakes, self._wake):
-            end.settimeout(0)
+            os.set_blocking(end, False)
         self._all = selectors.DefaultSelector()
         self._pipes_apart = selectors.DefaultSelector()
         for selector in (self._all, self._pipes_apart):
@@ -68,7 +70,7 @@ class Guardian:
 
     def run(self) -> None:
         """Until the worker has gone; then kill what runs."""
-        signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
         while self._attend():
             pass
         self._kill_all()
@@ -82,7 +84,7 @@ class Guardian:
             if key.fileobj is self._channel:
                 if events & selectors.EVENT_READ:
                     there = self._receive()
-            elif key.fileobj is self._wakes:
+            elif key.fd == self._wakes:
                 self._reap()
             else:
                 execution: Execution = key.data
@@ -103,8 +105,9 @@ class Guardian:
         self._inbox += received
         if b"\n" in received:
             *orders, self._inbox = self._inbox.split(b"\n")
-            for order in orders:
-                self._obey(from_json(order))
+            with as_any_other():
+                for order in orders:
+                    self._obey(from_json(order))
         return bool(received)
 
     def _obey(self, order: dict[str, Any]) -> None:
@@ -125,14 +128,14 @@ class Guardian:
             selector=self._all,
         )
         self._executions[execution.number] = execution
-        execution.start(self._null)
+        execution.start(self._spawner)
         if execution.process:
             self._processes[execution.process] = execution
         self._settle(execution)
 
     def _reap(self) -> None:
         with contextlib.suppress(BlockingIOError):
-            self._wakes.recv(4096)
+            os.read(self._wakes, 4096)
         while True:
             try:
                 process, status = os.waitpid(-1, os.WNOHANG)

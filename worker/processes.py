@@ -24,16 +24,17 @@ MARK = "JOB_EXECUTION"
 
 
 class Family:
-    """The processes that a command has started; `mark` is in the environment of each."""
+    """The processes that a command has started.
 
-    def __init__(self, mark: str) -> None:
+    Args:
+        mark: in the environment of each.
+        leader: was started as leader of a new group; None where nothing could be started.
+    """
+
+    def __init__(self, mark: str, leader: Leader | None) -> None:
         self.mark = mark
-        self._leader: Leader | None = None
-        self._known: set[psutil.Process] = set()
-
-    def lead_by(self, leader: Leader) -> None:
-        """Name the process that was started as leader of a new group, with the mark in its environment."""
         self._leader = leader
+        self._known: set[psutil.Process] = set()
 
     @property
     def leader(self) -> int | None:

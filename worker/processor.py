@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
-USUAL: dict[str, Any] = {} if sys.platform != "linux" else {"scheduler": (os.SCHED_OTHER, os.sched_param(0))}
-"""For `posix_spawn`: a process that shares it as any other does."""
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def give_way() -> None:
@@ -19,8 +19,7 @@ def give_way() -> None:
     and 0.79 without that.
     """
     if sys.platform == "linux":
-        with suppress(PermissionError):  # a sandbox may forbid it, and takes the speed, no more
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+        _share(os.SCHED_BATCH)
 
 
 def gives_way() -> bool:
@@ -28,7 +27,19 @@ def gives_way() -> bool:
     return sys.platform == "linux" and os.sched_getscheduler(0) == os.SCHED_BATCH
 
 
-def give_back(process: int) -> None:
-    """Let a child that was started without `USUAL` share it as any other does; what it has started already does not."""
-    with suppress(ProcessLookupError):
-        os.sched_setscheduler(process, *USUAL["scheduler"])
+@contextmanager
+def as_any_other() -> Iterator[None]:
+    """Give way to nobody meanwhile: what is started then does not either."""
+    if not gives_way():
+        yield
+        return
+    _share(os.SCHED_OTHER)
+    try:
+        yield
+    finally:
+        give_way()
+
+
+def _share(policy: int) -> None:
+    with suppress(PermissionError):  # a sandbox may forbid it, and takes the speed, no more
+        os.sched_setscheduler(0, policy, os.sched_param(0))
