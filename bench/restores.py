@@ -19,7 +19,7 @@ from bench.figures import Figure
 from bench.installation import OURS
 from bench.reader import BATCH
 from bench.scenarios import WRITTEN_PER_SECOND, Bench, Lateness, lateness
-from bench.usage import cpu_seconds
+from bench.usage import cpu_seconds, ended_cpu_seconds
 from scheduler.broker.cluster import Cluster
 from scheduler.runtime.polling import poll_batch
 
@@ -111,7 +111,7 @@ def restored_once(bench: Bench, installation: Installation, group: str, count: i
     limit = consume_rate(installation)
     with installation.replica(ready=False) as replica:
         seconds = restored_seconds(installation, replica)
-        used = cpu_seconds([replica.pid])
+        used = cpu_seconds([replica.pid]) + ended_cpu_seconds(replica.pid)
         time.sleep(SETTLE_SECONDS)
         resident = replica.resident_bytes()
         meter = installation.meter(replica=[replica.pid])

@@ -25,6 +25,12 @@ def cpu_seconds(pids: Iterable[int]) -> float:
     return used
 
 
+def ended_cpu_seconds(pid: int) -> float:
+    """Used by what that one had started, and what has ended by now."""
+    times = psutil.Process(pid).cpu_times()
+    return float(times.children_user + times.children_system)
+
+
 class Others:
     """What processes that have nothing to do with a measurement take meanwhile; there should be none.
 

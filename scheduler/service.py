@@ -26,6 +26,7 @@ from scheduler.broker.memory import Memory
 from scheduler.broker.observer import Observer, Observers
 from scheduler.broker.owner import Owner
 from scheduler.broker.publisher import Publisher
+from scheduler.broker.restorers import Restorers
 from scheduler.broker.roster import Roster
 from scheduler.broker.skew import SkewMeter
 from scheduler.broker.snapshots import Snapshots
@@ -116,6 +117,14 @@ class Scheduler:
             self._rebalanced,
             self._assigned,
             self._released,
+            Restorers(
+                self._consumer_conf,
+                settings.schedules_topics,
+                self._cluster,
+                self._clock,
+                processes=settings.restore_processes,
+                least=settings.restore_shared_from,
+            ),
             self._clock,
             self._watchdog,
         )

@@ -60,6 +60,10 @@ class Bodies:
         """Those that were asked for and have not come yet."""
         self._look_at = 0.0
 
+    def of(self, engine: PartitionEngine) -> Bodies:
+        """Those of another engine of the same partition, for which none were asked for yet."""
+        return Bodies(self._place, engine, self._collector, self._clock, self._wake, self._wanted)
+
     @property
     def horizon_ms(self) -> int:
         """Up to when those of what is due now, or is read now, are to be in memory."""

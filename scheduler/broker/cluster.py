@@ -222,12 +222,12 @@ class Cluster:
         start = self._offset(TopicPartition(topic, partition), OffsetSpec.earliest())
         return Extent(start, self.high_watermark(topic, partition))
 
-    def ends(self, keys: Collection[tuple[str, int]]) -> dict[tuple[str, int], int]:
+    def ends(self, keys: Collection[tuple[str, int]], seconds: float = REQUEST_SECONDS) -> dict[tuple[str, int], int]:
         """Where the logs of partitions end, open transactions included; without those that have no leader just now."""
         answers = self._admin.list_offsets(
             {TopicPartition(*key): OffsetSpec.latest() for key in keys},
             isolation_level=IsolationLevel.READ_UNCOMMITTED,
-            request_timeout=REQUEST_SECONDS,
+            request_timeout=seconds,
         )
         found: dict[tuple[str, int], int] = {}
         for place in answers:

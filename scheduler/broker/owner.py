@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from scheduler.broker.publisher import Publisher
     from scheduler.clock import Clock
     from scheduler.engine.kept import Kept
+    from scheduler.engine.partition import PartitionEngine
     from scheduler.engine.settlement import Place, Settlement
 
 MAX_BATCH = 5000
@@ -101,7 +102,10 @@ class Owner:
         self._observer = observer
         self._on_commit = on_commit
         self._since_delta = since_delta
-        self.begin = beginning.offset  # from where on it is to be given the records
+        self.begin = beginning.offset  # from where on what it knows was read
+        self.reads_from = self.begin  # from where on it is to be given the records
+        self._may_begin = threading.Event()
+        self._may_begin.set()
         self._start, self._kept = beginning.start, beginning.kept
         self.left: Kept | None = None  # what was pending at an orderly end with nothing under way, if it `leaves` that
         self._leaves = leaves
@@ -131,6 +135,18 @@ class Owner:
         """Begin to take the partition over."""
         self._thread.start()
 
+    def hold(self) -> None:
+        """Before it is started: another process reads the log first, and `go_on` says what that came to."""
+        self._may_begin.clear()
+
+    def go_on(self, engine: PartitionEngine | None = None, read_to: int = 0) -> None:
+        """From the engine of another process, which has read so far; without one, from where it would have begun."""
+        if engine is not None:
+            self.engine, self.reads_from = engine, read_to
+            self._bodies = self._bodies.of(engine)
+            self._foresees = False
+        self._may_begin.set()
+
     def give(self, messages: Sequence[Message]) -> None:
         """Records and ends of the partition, in the order in which they were read."""
         self.inbox.give(messages, self.restores_behind_ms)
@@ -138,6 +154,7 @@ class Owner:
     def stop(self) -> None:
         """Take nothing more up; a transaction that is under way is finished first."""
         self._stop.set()
+        self._may_begin.set()
         self.inbox.room.set()
         self.inbox.wake()
 
@@ -199,6 +216,7 @@ class Owner:
 
     def _run(self) -> None:
         self._started = self._clock.monotonic()
+        self._may_begin.wait()
         self.engine.horizon_ms = self._bodies.horizon_ms
         self._resume()
         self.restores_behind_ms = self.engine.horizon_ms
@@ -239,15 +257,17 @@ class Owner:
         self.reading = False
         mark = fence()
         if mark is not None:
+            if mark < self.reads_from:
+                raise StartError(f"the log ends at {mark}, and was read up to {self.reads_from}: it was cut")
             self.engine.fenced(mark)
         self.reading = True
 
     def _resume(self) -> None:
         """Begin with what is known; what of it is near comes with the first look ahead."""
         kept, self._kept = self._kept, None
-        if self.begin >= 0:
+        if self.reads_from >= 0:
             self.engine.horizon_ms = self._clock.now_ms()
-            self.read_to = self.begin
+            self.read_to = self.reads_from
         if kept is not None:
             self.engine.resume(kept)
         self._bodies.prepare()
@@ -319,8 +339,8 @@ class Owner:
         if not given.count:
             return
         first, last = given.messages[0], given.messages[-1]
-        if first.offset() < self.begin and first.error() is None:
-            raise RuntimeError(f"the log was cut: {first.offset()} comes again, and {self.begin} was read")
+        if first.offset() < self.reads_from and first.error() is None:
+            raise RuntimeError(f"the log was cut: {first.offset()} comes again, and {self.reads_from} was read")
         if given.facts is None:
             feed(self.engine, given.messages)
         else:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import threading
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from scheduler.broker.bodies import AHEAD_MS
 from scheduler.broker.handover import HandOver
 from scheduler.clock import Deadline
 from scheduler.runtime.exhaustion import exhausted
@@ -15,15 +17,17 @@ from scheduler.runtime.logs import fields
 from scheduler.runtime.polling import poll_batch
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Mapping, Sequence
 
     from scheduler.broker.owner import Owner
+    from scheduler.broker.restorers import Restorers
     from scheduler.clock import Clock
     from scheduler.runtime.kafka import Conf
     from scheduler.runtime.watchdog import Watchdog
 
 POLL_SECONDS = 0.1
+AWAITING_SECONDS = 0.01
+"""While other processes restore: what they have restored does not come by way of the consumer."""
 BATCH = 10_000
 FIRST_BATCH = 500
 """While nothing fires here: what was read is looked at while the caches have it, and a start takes a sixth less of the
@@ -63,6 +67,7 @@ class Subscriber:
         on_rebalance: Callable[[str], None],
         on_assign: Callable[[Sequence[Key]], None],
         on_release: Callable[[Mapping[Key, Owner]], None],
+        restorers: Restorers,
         clock: Clock,
         watchdog: Watchdog,
     ) -> None:
@@ -76,6 +81,7 @@ class Subscriber:
         self._on_rebalance = on_rebalance
         self._on_assign = on_assign
         self._on_release = on_release
+        self._restorers = restorers
         self._clock = clock
         self._watchdog = watchdog
         self.owners: dict[Key, Owner] = {}
@@ -110,6 +116,7 @@ class Subscriber:
 
     def run(self, stop: threading.Event) -> None:
         """Read until told to stop, then give everything back."""
+        threading.Thread(target=self._restorers.prepare, name="restorers", daemon=True).start()
         while not stop.is_set():
             try:
                 self._consumer = Consumer(self._conf)
@@ -159,8 +166,9 @@ class Subscriber:
             return bool(error.args[0].code() != KafkaError._UNSUPPORTED_FEATURE)  # noqa: SLF001
 
     def _read(self, consumer: Consumer) -> None:
+        seconds = AWAITING_SECONDS if self._restorers.awaited else POLL_SECONDS
         with self._watchdog.call("consumer.poll", ROUND_SECONDS):
-            messages = poll_batch(consumer, POLL_SECONDS, self._most)
+            messages = poll_batch(consumer, seconds, self._most)
         if messages:
             self._hand_out(messages)
         self._gathered += len(messages)
@@ -168,6 +176,8 @@ class Subscriber:
             self._pass_on(consumer)
         if self._paused:
             self._resume(consumer)
+        if self._restorers.awaited:
+            self._go_on(consumer)
         if self._retake_at or any(owner.ended_by for owner in self.owners.values()):
             self._retake(consumer)
         if self._clock.monotonic() >= self._note_lags_at:
@@ -179,19 +189,38 @@ class Subscriber:
         for key, owner in self.owners.items():
             if owner.reads_ahead:
                 owner.log_end = self._end_of(consumer, key)
-            if owner.restores_behind_ms is None:
+            if owner.restores_behind_ms is None and key not in self._restorers.awaited:
                 self._most = BATCH
             owner.inbox.pass_on()
 
     def _note_lags(self, consumer: Consumer) -> None:
         lags = {}
         for key, owner in self.owners.items():
+            awaited = self._restorers.awaited.get(key)
+            if awaited is not None:
+                lags[key] = awaited.left
+                owner.standing = owner.standing._replace(pending=awaited.pending)
+                continue
             if key not in self._read_up_to:
                 continue
             end = self._end_of(consumer, key)
             if end is not None:
                 lags[key] = max(0, end - self._read_up_to[key]) + owner.inbox.backlog
         self.lags = lags
+
+    def _go_on(self, consumer: Consumer) -> None:
+        """Read on behind what other processes have restored, and what they have not."""
+        awaited = self._restorers.awaited
+        if not any(owner.reads_ahead for key, owner in self.owners.items() if key not in awaited):
+            self._restorers.take_back()
+        for key, restored in self._restorers.come():
+            owner = self.owners[key]
+            if restored is None:
+                owner.go_on()
+            else:
+                owner.go_on(restored.engine, restored.read_to)
+            consumer.resume([TopicPartition(*key)])
+            consumer.seek(TopicPartition(*key, owner.reads_from))
 
     @staticmethod
     def _end_of(consumer: Consumer, key: Key) -> int | None:
@@ -210,7 +239,7 @@ class Subscriber:
         for place, group in groupby(messages, key=self._place):
             key = place if isinstance(place, tuple) else (self._topics[0], place)
             owner = self.owners.get(key)
-            if owner is None or owner.ended_by is not None:
+            if owner is None or owner.ended_by is not None or key in self._restorers.awaited:
                 for message in group:
                     self._report(message)
                 continue
@@ -257,14 +286,23 @@ class Subscriber:
         if partitions:
             log.info("assigned", extra=fields(partitions=_names(partitions)))
         self._on_assign([(partition.topic, partition.partition) for partition in partitions])
+        owners = {(each.topic, each.partition): self._own(each.topic, each.partition) for each in partitions}
+        cold = [key for key, owner in owners.items() if owner.begin == OFFSET_BEGINNING]
+        self._restorers.begin(cold, self._clock.now_ms() + AHEAD_MS)
+        awaited = self._restorers.awaited
         for partition in partitions:
-            partition.offset = self._own(partition.topic, partition.partition).begin
+            key = partition.topic, partition.partition
+            partition.offset = awaited[key].job.end if key in awaited else owners[key].begin
+        for key, owner in owners.items():
+            if key in awaited:
+                owner.hold()
+            owner.start()
         consumer.incremental_assign(partitions)
+        consumer.pause([TopicPartition(*key) for key in owners if key in awaited])
 
     def _own(self, topic: str, partition: int) -> Owner:
         owner = self._make_owner(topic, partition)
         self.owners = {**self.owners, (topic, partition): owner}
-        owner.start()
         return owner
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -290,6 +328,7 @@ class Subscriber:
         }
         self.owners = {key: owner for key, owner in self.owners.items() if key not in leaving}
         self._hand_over.begin(staying, orderly=orderly)
+        self._restorers.drop(keys)
         for key in keys:
             self._paused.discard(key)
             self._retake_at.pop(key, None)
@@ -317,7 +356,9 @@ class Subscriber:
                     continue
                 if ours:
                     log.info("taking over again", extra=fields(topic=key[0], partition=key[1]))
-                    consumer.seek(TopicPartition(*key, self._own(*key).begin))
+                    afresh = self._own(*key)
+                    afresh.start()
+                    consumer.seek(TopicPartition(*key, afresh.begin))
 
 
 def _place(message: Message) -> Key:

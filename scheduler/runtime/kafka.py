@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 
@@ -16,9 +16,11 @@ from scheduler.errors import BrokerUnavailableError, ConfigurationError
 from scheduler.runtime.kafka_file import BROKERS, read_kafka_file
 
 if TYPE_CHECKING:
-    from confluent_kafka import Producer
+    from confluent_kafka import Consumer, Producer
 
     from scheduler.runtime.settings import Settings
+
+    Client = TypeVar("Client", Consumer, Producer)
 
 Conf = dict[str, Any]
 
@@ -168,21 +170,21 @@ def transactional_conf(settings: Settings, client_id: str, transactional_id: str
     }
 
 
-def meet(producer: Producer, topic: str) -> Producer:
-    """Wait until a producer that was just made is connected to a broker, so that its first request goes out at once.
+def meet(client: Client, topic: str) -> Client:
+    """Wait until a client that was just made is connected to a broker, so that its first request goes out at once.
 
     The first answer names the brokers, which ends the connection that it came by; the second needs one of theirs.
     Asked for its transaction coordinator between the two, the client (librdkafka 2.16) looks again after half a second:
     of eight fences put up at once the last took 540 ms without this, and takes 130.
 
     Args:
-        producer: it is returned.
+        client: it is returned.
         topic: one that is there: a cluster may create what a producer asks for.
     """
     with contextlib.suppress(KafkaException):  # it gains time, and no more: what is asked for next says what is wrong
         for _ in range(2):
-            producer.list_topics(topic, MEET_SECONDS)
-    return producer
+            client.list_topics(topic, MEET_SECONDS)
+    return client
 
 
 def unavailable(settings: Settings, error: KafkaException | KafkaError) -> BrokerUnavailableError:

@@ -90,6 +90,13 @@ class Settings(BaseSettings):
         default=False,
         description="follow the partitions of the other replicas too, so that this one takes over at once",
     )
+    restore_processes: Annotated[int, Field(ge=0, le=64)] | None = Field(
+        None,
+        description="processes that share a long restore; empty: one for each processor, up to 4; 1: no other",
+    )
+    restore_shared_from: Annotated[int, Field(ge=0)] = Field(
+        200_000, description="records in the logs, by their offsets, from which on a restore is shared"
+    )
     allowed_targets: Names = Field(
         [], description="topics that schedules may be fired to; empty: any but internal ones"
     )
