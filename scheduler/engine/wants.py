@@ -47,8 +47,9 @@ class Wants:
         self._asked_for.update(offsets)
 
     def came(self, offset: int) -> None:
-        """The record there was read again, or is gone: all is known of it."""
+        """The record there was read again, or is gone: all is known of it, also by who has wanted it meanwhile."""
         self._asked_for.discard(offset)
+        self._wanted.discard(offset)
 
     # -- doubt ---------------------------------------------------------------------------------------
 

@@ -116,3 +116,22 @@ def test_what_a_running_owner_reads_is_told_at_once(engine: PartitionEngine) -> 
 
     assert [settlement.outcome for settlement in told(engine)] == [Outcome.CANCELLED]
     assert engine.wanted() == []
+
+
+def test_what_has_come_is_not_asked_for_again_though_it_was_missed_meanwhile(engine: PartitionEngine) -> None:
+    """A far version, and a refused record of its key: both are read again, one before the other."""
+    engine.far(versions([(b"k", NOW_MS + HOUR_MS, 4)]))
+    engine.record(b"k", b"v", REFUSED, timestamp_ms=NOW_MS, offset=9)
+    engine.fenced(10)
+    told(engine)
+    assert sorted(engine.wanted()) == [4, 9]
+    again = PartitionEngine()
+    headers = [("scheduler-epoch", b"%d" % ((NOW_MS + HOUR_MS) // 1000)), HEADERS[1]]
+    again.record(b"k", b"v", headers, timestamp_ms=NOW_MS, offset=4)
+    (stated,) = again.pending
+    engine.supply(stated)
+
+    assert told(engine) == [], "the refused one has not come yet, and is wanted"
+    assert engine.there(9)
+    assert engine.wanted() == []
+    assert [settlement.outcome for settlement in told(engine)] == [Outcome.REJECTED]
