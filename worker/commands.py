@@ -16,7 +16,7 @@ from pydantic_core import from_json, to_json
 from scheduler.clock import Deadline
 from scheduler.errors import SchedulerError
 from scheduler.runtime.logs import together
-from worker.execution import LOOK_SECONDS, UNKILLABLE_SECONDS, Patience
+from worker.execution import LOOK_SECONDS, RECEIVE_BYTES, UNKILLABLE_SECONDS, Patience
 from worker.outcome import Ended
 from worker.processes import kill_marked
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from scheduler.clock import Clock
     from worker.execution import Command
 
-RECEIVE_BYTES = 64 * 1024
-"""More, and the allocator asks the system for it each time."""
 UNSENT_BYTES = 4096
 """Orders that follow from one piece of news go in one message of about this size: each message wakes the guardian."""
 END_SECONDS = UNKILLABLE_SECONDS + 5.0

@@ -37,6 +37,8 @@ CHUNK_BYTES = 64 * 1024
 CHUNKS_AT_END = 16
 """What may be left in a pipe, a little more: what somebody still writes is not waited for."""
 NEVER = float("inf")
+RECEIVE_BYTES = 64 * 1024
+"""Of the channel between worker and guardian; more, and the allocator asks the system for it each time."""
 
 
 @dataclass(slots=True)  # not frozen: that makes a new one three times as dear

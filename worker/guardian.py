@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import from_json, to_json
 
 from scheduler.clock import Deadline, SystemClock
-from worker.execution import LOOK_SECONDS, NEVER, UNKILLABLE_SECONDS, Command, Execution, Patience
+from worker.execution import LOOK_SECONDS, NEVER, RECEIVE_BYTES, UNKILLABLE_SECONDS, Command, Execution, Patience
 from worker.processes import find, kill_marked, send
 from worker.processor import as_any_other
 from worker.spawning import Spawner
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR")
 """What a command gets of the worker's environment; the rest may hold the worker's own secrets."""
-RECEIVE_BYTES = 64 * 1024
-"""More, and the allocator asks the system for it each time."""
 CONGESTED_BYTES = 1024 * 1024
 """With so much that the worker has not taken, no output is read: the commands wait in their writes."""
 IDLE_SECONDS = 60.0

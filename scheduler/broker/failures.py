@@ -21,6 +21,13 @@ class Kind(StrEnum):
 FATAL = KafkaError._FATAL  # noqa: SLF001 - librdkafka's own codes begin with an underscore, they are public
 """What a producer says once it has failed for good; the cause is told by a call that ends the transaction."""
 
+PASSING = {
+    KafkaError._TRANSPORT,  # noqa: SLF001
+    KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
+    KafkaError._RESOLVE,  # noqa: SLF001
+}
+"""After these a consumer tries on by itself, and the client's log has them."""
+
 _FENCED = {
     KafkaError._FENCED,  # noqa: SLF001
     KafkaError.PRODUCER_FENCED,

@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 
 from scheduler import __version__
+from scheduler.broker.failures import PASSING
 from scheduler.broker.feed import feed
 from scheduler.clock import Clock, Deadline, SystemClock
 from scheduler.engine.partition import PartitionEngine
@@ -39,13 +40,7 @@ POLL_SECONDS = 0.1
 PROGRESS_SECONDS = 0.5
 """How often it is said how far it is, also where nothing comes."""
 
-_EOF = KafkaError._PARTITION_EOF  # noqa: SLF001 - librdkafka's public codes
-_QUIET = {
-    KafkaError._TRANSPORT,  # noqa: SLF001
-    KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
-    KafkaError._RESOLVE,  # noqa: SLF001
-}
-"""The client tries on; the replica's own says so."""
+_EOF = KafkaError._PARTITION_EOF  # noqa: SLF001 - librdkafka's public code
 
 
 class Job(NamedTuple):
@@ -213,7 +208,7 @@ def _sound(messages: list[Message]) -> list[Message]:
     if not errors:
         return messages
     for error in errors:
-        if error.fatal() or error.code() not in _QUIET:
+        if error.fatal() or error.code() not in PASSING:
             raise RestoreError(error.str())
     return [message for message in messages if (error := message.error()) is None or error.code() == _EOF]
 

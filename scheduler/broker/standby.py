@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from scheduler.broker.bodies import AHEAD_MS
+from scheduler.broker.failures import PASSING
 from scheduler.broker.feed import read
 from scheduler.runtime.exhaustion import exhausted
 from scheduler.runtime.logs import fields
@@ -42,13 +43,7 @@ RETRY_SECONDS = 1.0
 CLOSE_SECONDS = 10.0
 ROUND_SECONDS = 10.0
 
-_EOF = KafkaError._PARTITION_EOF  # noqa: SLF001 - librdkafka's public codes
-_QUIET = {
-    KafkaError._TRANSPORT,  # noqa: SLF001
-    KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
-    KafkaError._RESOLVE,  # noqa: SLF001
-}
-"""The client tries on, and its log has them."""
+_EOF = KafkaError._PARTITION_EOF  # noqa: SLF001 - librdkafka's public code
 
 log = logging.getLogger("scheduler.standby")
 
@@ -178,7 +173,7 @@ class Standby:
         """What concerns a partition, or a topic, ends the following of it: it may be another log by now."""
         if error.fatal():
             raise KafkaException(error)
-        if error.code() in _QUIET:
+        if error.code() in PASSING:
             return
         topic, partition = key
         concerned = [each for each in self._assigned if each[0] == topic and partition in (None, -1, each[1])]
