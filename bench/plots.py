@@ -130,10 +130,10 @@ def _lateness(panel: Any, runs: Mapping[str, Measured]) -> None:
         panel.scatter([low], [place], color=BLUE, zorder=2)
         panel.scatter([high], [place], color=ORANGE, zorder=2)
         panel.annotate(f"{low:.1f}", (low, place), (0, 6), textcoords="offset points", ha="center", color=BLUE)
-        panel.annotate(f"{high:.1f}", (high, place), (0, 6), textcoords="offset points", ha="center", color=ORANGE)
+        panel.annotate(f"{high:.1f}", (high, place), (-4, 6), textcoords="offset points", color=ORANGE)
     panel.set_yticks(range(len(known)), [label for label, _, _ in reversed(known)])
-    panel.set_xlim(left=0)
-    panel.set_ylim(-0.5, len(known) - 0.3)
+    panel.set_xlim(0, 1.15 * panel.get_xlim()[1])
+    panel.set_ylim(-0.9, len(known) - 0.3)
     panel.grid(axis="x")
     handles, labels = panel.get_legend_handles_labels()
     if handles:
