@@ -13,7 +13,6 @@ import pickle
 import signal
 import sys
 import threading
-from itertools import groupby
 from queue import SimpleQueue
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
@@ -26,7 +25,7 @@ from scheduler.clock import Clock, Deadline, SystemClock
 from scheduler.engine.partition import PartitionEngine
 from scheduler.runtime.interpreter import tune
 from scheduler.runtime.kafka import meet
-from scheduler.runtime.polling import poll_batch
+from scheduler.runtime.polling import by_partition, poll_batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -148,8 +147,6 @@ class Restorer:
     ) -> None:
         self._consumer = consumer
         self._topics = topics
-        # a tuple for each record is a tenth of what a restore costs
-        self._place: Callable[[Message], Key | int] = _place if len(topics) > 1 else Message.partition
         self._report = report
         self._clock = clock
         self._readings: dict[Key, Reading] = {}
@@ -180,9 +177,8 @@ class Restorer:
             KafkaException: the client has failed.
         """
         messages = poll_batch(self._consumer, POLL_SECONDS, BATCH)
-        for place, group in groupby(messages, key=self._place):
-            key = place if isinstance(place, tuple) else (self._topics[0], place)
-            given = _sound(list(group))
+        for key, run in by_partition(messages, self._topics):
+            given = _sound(run)
             reading = self._readings.get(key)
             if reading is not None and given:
                 reading.hear(given)
@@ -192,10 +188,6 @@ class Restorer:
             far = [Far(key, each.read_to, len(each.engine.pending)) for key, each in self._readings.items()]
             self._report(Progress(far))
             self._said = Deadline(self._clock, PROGRESS_SECONDS)
-
-
-def _place(message: Message) -> Key:
-    return message.topic(), message.partition()
 
 
 def _sound(messages: list[Message]) -> list[Message]:

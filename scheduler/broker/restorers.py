@@ -23,7 +23,7 @@ from confluent_kafka import KafkaException
 from scheduler import __version__
 from scheduler.broker.restorer import Failed, Job, Progress, RestoreError
 from scheduler.runtime.exhaustion import exhausted
-from scheduler.runtime.logs import fields
+from scheduler.runtime.logs import fields, names
 from scheduler.runtime.processors import usable
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Restorers:
             for process in self._processes:
                 process.end_if_idle()
         if new := [key for some in shares for key in some]:
-            log.info("restore is shared", extra=fields(partitions=_names(new)))
+            log.info("restore is shared", extra=fields(partitions=names(new)))
 
     def _ends(self, keys: Sequence[Key]) -> dict[Key, int]:
         if self._readers == 1 or len(keys) < 2:  # noqa: PLR2004 - one is not shared
@@ -301,8 +301,8 @@ class _Process:
             left = list(self._awaited.values())
             self._awaited.clear()
         if left:
-            names = _names(each.job.key for each in left)
-            log.warning("not restored by another process, read here", extra=fields(partitions=names, detail=reason))
+            about = fields(partitions=names(each.job.key for each in left), detail=reason)
+            log.warning("not restored by another process, read here", extra=about)
             for each in left:
                 self._come.put((each, None))
 
@@ -362,7 +362,3 @@ class _Heard:
         """One line."""
         self._process.heard()
         return self._source.readline()
-
-
-def _names(keys: Iterable[Key]) -> str:
-    return ",".join(f"{topic}/{partition}" for topic, partition in keys)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -19,7 +18,7 @@ from scheduler.broker.failures import PASSING
 from scheduler.broker.feed import read
 from scheduler.runtime.exhaustion import exhausted
 from scheduler.runtime.logs import fields
-from scheduler.runtime.polling import poll_batch
+from scheduler.runtime.polling import by_partition, poll_batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -160,8 +159,7 @@ class Standby:
     def _hear(self, messages: Sequence[Message]) -> None:
         # what is due later, or was stated long before, comes near when an owner looks ahead
         horizon_ms = self._clock.now_ms() + AHEAD_MS
-        for key, group in groupby(messages, key=lambda message: (message.topic(), message.partition())):
-            given = list(group)
+        for key, given in by_partition(messages):
             errors = [error for message in given if (error := message.error()) is not None and error.code() != _EOF]
             followed = self._assigned.get(key)
             if errors:

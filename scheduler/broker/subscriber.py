@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -13,8 +12,8 @@ from scheduler.broker.bodies import AHEAD_MS
 from scheduler.broker.handover import HandOver
 from scheduler.clock import Deadline
 from scheduler.runtime.exhaustion import exhausted
-from scheduler.runtime.logs import fields
-from scheduler.runtime.polling import poll_batch
+from scheduler.runtime.logs import fields, names
+from scheduler.runtime.polling import by_partition, poll_batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -73,8 +72,6 @@ class Subscriber:
     ) -> None:
         self._conf = conf
         self._topics = list(topics)
-        # of one topic, the number says it: a tuple for each record is a tenth of what a restore costs
-        self._place: Callable[[Message], Key | int] = _place if len(self._topics) > 1 else Message.partition
         self._make_owner = make_owner
         self._owner_in_group = owner_in_group
         self._others = others
@@ -236,14 +233,12 @@ class Subscriber:
         return end if end >= 0 else None
 
     def _hand_out(self, messages: list[Message]) -> None:
-        for place, group in groupby(messages, key=self._place):
-            key = place if isinstance(place, tuple) else (self._topics[0], place)
+        for key, given in by_partition(messages, self._topics):
             owner = self.owners.get(key)
             if owner is None or owner.ended_by is not None or key in self._restorers.awaited:
-                for message in group:
+                for message in given:
                     self._report(message)
                 continue
-            given = list(group)
             owner.give(given)
             last, error = given[-1], given[-1].error()
             if error is None or error.code() == _EOF:
@@ -283,10 +278,11 @@ class Subscriber:
         self.joined = True
         self._on_rebalance("assigned")
         self.member_id = consumer.memberid()
-        if partitions:
-            log.info("assigned", extra=fields(partitions=_names(partitions)))
-        self._on_assign([(partition.topic, partition.partition) for partition in partitions])
-        owners = {(each.topic, each.partition): self._own(each.topic, each.partition) for each in partitions}
+        keys = [(each.topic, each.partition) for each in partitions]
+        if keys:
+            log.info("assigned", extra=fields(partitions=names(keys)))
+        self._on_assign(keys)
+        owners = {key: self._own(*key) for key in keys}
         cold = [key for key, owner in owners.items() if owner.begin == OFFSET_BEGINNING]
         self._restorers.begin(cold, self._clock.now_ms() + AHEAD_MS)
         awaited = self._restorers.awaited
@@ -314,9 +310,10 @@ class Subscriber:
 
     def _dispossess(self, consumer: Consumer, partitions: list[TopicPartition], how: str) -> None:
         self._on_rebalance(how)
-        if partitions:
-            log.info(how, extra=fields(partitions=_names(partitions)))
-        self._let_go([(place.topic, place.partition) for place in partitions], orderly=how == "revoked")
+        keys = [(each.topic, each.partition) for each in partitions]
+        if keys:
+            log.info(how, extra=fields(partitions=names(keys)))
+        self._let_go(keys, orderly=how == "revoked")
         consumer.incremental_unassign(partitions)
 
     def _let_go(self, keys: Sequence[Key], *, orderly: bool) -> None:
@@ -359,11 +356,3 @@ class Subscriber:
                     afresh = self._own(*key)
                     afresh.start()
                     consumer.seek(TopicPartition(*key, afresh.begin))
-
-
-def _place(message: Message) -> Key:
-    return message.topic(), message.partition()
-
-
-def _names(partitions: Sequence[TopicPartition]) -> str:
-    return ",".join(f"{place.topic}/{place.partition}" for place in partitions)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from scheduler.runtime.lines import Lines, json_line, text_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from scheduler.runtime.lines import Line
 
@@ -23,6 +23,11 @@ _FIELDS = "event_fields"
 def fields(**values: Any) -> dict[str, Any]:
     """Fields of an event, for `extra=`."""
     return {_FIELDS: values}
+
+
+def names(keys: Iterable[tuple[str, int]]) -> str:
+    """Partitions as one field: `schedules/3,schedules/4`."""
+    return ",".join(f"{topic}/{partition}" for topic, partition in keys)
 
 
 def silence_client() -> None:

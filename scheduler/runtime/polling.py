@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from itertools import groupby
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from confluent_kafka import Message
 
-    from confluent_kafka import Consumer, Message
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from confluent_kafka import Consumer
 
 
 def poll_batch(consumer: Consumer, seconds: float, most: int) -> list[Message]:
@@ -33,6 +36,24 @@ def gather_batch(consumer: Consumer, seconds: float, most: int) -> list[Message]
     with _told_as_memory():
         batch: list[Message] = consumer.consume(most, seconds)
         return batch
+
+
+def by_partition(
+    messages: Sequence[Message], topics: Sequence[str] = ()
+) -> Iterator[tuple[tuple[str, int], list[Message]]]:
+    """Runs of one partition, in order, each with its topic and number.
+
+    Args:
+        messages: as they were read.
+        topics: all that there may be, where that is known: of one alone, no tuple is made for each record, which is
+            a tenth of what a restore costs.
+    """
+    if len(topics) == 1:
+        for number, run in groupby(messages, key=Message.partition):
+            yield (topics[0], number), list(run)
+    else:
+        for key, run in groupby(messages, key=lambda message: (message.topic(), message.partition())):
+            yield key, list(run)
 
 
 @contextmanager

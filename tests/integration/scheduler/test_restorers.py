@@ -139,6 +139,15 @@ def held() -> Iterator[threading.Event]:
         go_on.set()
 
 
+@contextmanager
+def helped(installation: Installation) -> Iterator[psutil.Process]:
+    """The one process that helps a replica, which restores two partitions and is not heard."""
+    with held(), installation.replica(restored=False, **SHARED) as replica:
+        wait_until(lambda: len(awaited(replica)) == 2 and helpers(), "another process restores two partitions")
+        (process,) = helpers()
+        yield process
+
+
 @pytest.fixture
 def filled(install: Callable[..., Installation]) -> Iterator[tuple[Installation, list[Record]]]:
     """An installation in which nothing has run yet; afterwards nothing is left that helped."""
@@ -417,9 +426,7 @@ def test_nothing_is_left_of_a_replica_that_is_killed(install: Callable[..., Inst
 def test_an_interrupt_is_the_replicas_alone(install: Callable[..., Installation]) -> None:
     installation = install(partitions=PARTITIONS)
     fill(installation)
-    with held(), installation.replica(restored=False, **SHARED) as replica:
-        wait_until(lambda: len(awaited(replica)) == 2 and helpers(), "another process restores two partitions")
-        (process,) = helpers()
+    with helped(installation) as process:
         assert os.getpgid(process.pid) != os.getpgid(0)
         assert os.getsid(process.pid) != os.getsid(0)
         wait_until(lambda: ignores(process, signal.SIGINT) and ignores(process, signal.SIGTERM), "it ignores both")
@@ -428,9 +435,7 @@ def test_an_interrupt_is_the_replicas_alone(install: Callable[..., Installation]
 def test_its_passwords_are_not_shown(install: Callable[..., Installation]) -> None:
     installation = install(partitions=PARTITIONS)
     fill(installation)
-    with held(), installation.replica(restored=False, **SHARED) as replica:
-        wait_until(lambda: len(awaited(replica)) == 2 and helpers(), "another process restores two partitions")
-        (process,) = helpers()
+    with helped(installation) as process:
         assert installation.broker not in " ".join(process.cmdline())
 
 
