@@ -2,7 +2,8 @@
 
 A job costs the machine what its process costs; what the worker adds is the job's record, its result and its offset in
 a transaction, and two lines of log. The ratio of the two rates of one round says how much that is: on a processor that
-neither the broker nor the reader has, and beside them on all of the machine's.
+neither the broker nor the reader has, and beside them on all of the machine's. The loop runs before the worker and
+after it, as a machine that others share is not the same from one second to the next.
 
 How soon a slot is used again is seen by the jobs themselves: each says what time it is, one after the other in one
 slot, and in a loop that starts the next when the last has ended.
@@ -29,8 +30,10 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from pydantic_core import from_json
 
 from bench.amounts import spread
+from bench.installation import Installation
 from bench.processors import MEASURED, OTHERS, move, on
 from bench.reader import Reader
+from bench.scenarios import warm_up
 from dev.local_kafka import LocalKafka
 from scheduler.job import Job
 from scheduler.runtime.cli import echo_json, echo_table
@@ -192,6 +195,13 @@ class Cluster:
             )
 
 
+def warm(bootstrap_servers: str, seconds: int) -> None:
+    """Have the broker end transactions for so long: a new one compiles its own code for up to 0.3 ms of each job."""
+    standing = Installation(bootstrap_servers)
+    warm_up(standing, seconds)
+    standing.clear()
+
+
 def _cpu(pid: int) -> tuple[float, float]:
     """Seconds of the worker and its guardian, and the same with those of the commands that have ended."""
     process = psutil.Process(pid)
@@ -213,8 +223,10 @@ def _percentile(values: Sequence[float], share: float) -> float:
 
 def beside_the_broker(servers: str, number: int, jobs: int, slots: int) -> dict[str, float]:
     """The figures of one round in which broker and reader have the same processors and take their part."""
-    loop, loop_cpu = spawn_loop(jobs, slots)
+    before, cpu_before = spawn_loop(jobs, slots)
     rate = Cluster(servers, number).rate(jobs, slots)
+    after, cpu_after = spawn_loop(jobs, slots)
+    loop, loop_cpu = (before + after) / 2, (cpu_before + cpu_after) / 2
     threads = spawn_threads(jobs, slots)
     return {
         "bare loop, processes per second": loop,
@@ -232,10 +244,14 @@ def beside_the_broker(servers: str, number: int, jobs: int, slots: int) -> dict[
 def alone(servers: str, number: int, jobs: int, slots: int) -> dict[str, float]:
     """The figures of one round in which the loop, and then the worker, has a processor of its own."""
     with on(MEASURED):
-        loop, _ = spawn_loop(jobs, slots)
-        in_loop = steps_ms(stamps(STAMPS))
+        before, _ = spawn_loop(jobs, slots)
     with on(OTHERS):
         rate = Cluster(servers, number, MEASURED).rate(jobs, slots)
+    with on(MEASURED):
+        after, _ = spawn_loop(jobs, slots)
+        in_loop = steps_ms(stamps(STAMPS))
+    loop = (before + after) / 2
+    with on(OTHERS):
         # the first are those of a worker that is still starting
         in_slot = steps_ms(sorted(Cluster(servers, number, MEASURED).stamps(STAMPS + STAMPS_WARM))[STAMPS_WARM:])
     # the end of a job, and the time until the next looks at its clock, are in both
@@ -285,11 +301,12 @@ def show(rounds: Sequence[Mapping[str, float]], about: str, *, as_json: bool) ->
 
 
 @click.command()
-@click.option("--rounds", default=5, show_default=True, help="Of each in turn; the median counts.")
+@click.option("--rounds", default=9, show_default=True, help="Of each in turn; the median counts.")
 @click.option("--jobs", default=3_000, show_default=True, help="Short jobs in a round.")
 @click.option("--slots", default=8, show_default=True, help="Of the worker, and of the loop.")
+@click.option("--warm-seconds", default=60, show_default=True, help="The broker ends transactions for so long first.")
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
-def main(*, rounds: int, jobs: int, slots: int, as_json: bool) -> None:
+def main(*, rounds: int, jobs: int, slots: int, warm_seconds: int, as_json: bool) -> None:
     """Measure how many commands that do nothing a worker runs, against a bare loop that spawns them."""
     given = os.environ.get("BOOTSTRAP_SERVERS")
     found = []
@@ -300,6 +317,8 @@ def main(*, rounds: int, jobs: int, slots: int, as_json: bool) -> None:
         else:
             kafka = until_the_end.enter_context(LocalKafka())
             servers, broker = kafka.bootstrap_servers, list(kafka.pids.values())
+        warm(servers, warm_seconds)
+        Cluster(servers, rounds).rate(jobs, slots)
         for number in range(rounds):
             click.echo(f"round {number + 1} of {rounds}", err=True)
             found.append(measured(servers, broker, number, jobs, slots))

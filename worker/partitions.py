@@ -106,7 +106,6 @@ class Partition:
             return None
         found = read(message, self._cluster, self._accept)
         if isinstance(found, Poison):
-            self._bytes += weight(found)
             self._finish(found)
             return None
         run = self._with_its_past(found, self._progress.begun(offset))
@@ -133,11 +132,10 @@ class Partition:
         """An attempt has ended; one that was stopped is not done, whoever owns the partition next makes it again."""
         run = finished.run
         self._runs.remove(run)
+        self._bytes -= run.size
         if not finished.ended.stopped:
-            self._bytes += weight(finished) - run.size
             self._finish(finished)
             return
-        self._bytes -= run.size
         progress, offset = self._known(), run.source.offset
         if progress.begun(offset) > run.lost:
             progress.note(offset, run.lost)
@@ -145,7 +143,9 @@ class Partition:
 
     def _finish(self, entry: Finished | Poison) -> None:
         self.finished[entry] = None
-        self.unbooked_bytes += weight(entry)
+        kept = weight(entry)
+        self._bytes += kept
+        self.unbooked_bytes += kept
 
     def note(self, run: Run) -> None:
         """The run has begun, or is about to: the books are to say so."""
@@ -184,8 +184,9 @@ class Partition:
         self._known().finish([offset_of(entry) for entry in entries])
         for entry in entries:
             del self.finished[entry]
-            self._bytes -= weight(entry)
-            self.unbooked_bytes -= weight(entry)
+            kept = weight(entry)
+            self._bytes -= kept
+            self.unbooked_bytes -= kept
         del self.notes[: len(notes)]  # they were the oldest, and others came behind them meanwhile
 
     def wants_pause(self) -> bool:
