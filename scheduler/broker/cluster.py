@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 REQUEST_SECONDS = 10.0
 ELECTION_SECONDS = 0.1
 ELECTION_TRIES = 50
-FIRST_ANSWER_SECONDS = 1.5
-"""For a leader to tell where a partition ends, at first. A client that asks one that is dead waits for it, also when
-another one is elected; the next client asks that one."""
+FIRST_ANSWER_SECONDS = 0.5
+"""For a leader to tell where a partition ends, at first; twice as long each time. A client that asks one that is dead
+waits for it, also when another one is elected; the next client asks that one, unless the broker that tells it who leads
+has not heard of it yet."""
 MARK_SECONDS = 3 * REQUEST_SECONDS
 """For a high watermark, while a leader is elected."""
 
@@ -98,8 +99,11 @@ class Cluster:
             client = self._client = AdminClient(self._conf)
         return client
 
-    def _result(self, answers: Mapping[Any, Future[Any]], asked: Any) -> Any:
+    def _result(self, admin: AdminClient, answers: Mapping[Any, Future[Any]], asked: Any) -> Any:
         """What was answered to a question, out of the answers to all.
+
+        Whoever waits holds the client that it has asked: one that nobody holds any more, because another thread has
+        replaced it, never answers.
 
         A client that gets no answer is replaced. Where it has lost all its connections, or the cluster a broker, it may
         go on to wait for one that it has forgotten how to reach, for ever and at each question. So is one that takes
@@ -112,8 +116,12 @@ class Cluster:
         except KafkaException as failure:
             error = failure.args[0]
         if error.code() in _UNANSWERED | _OUTDATED:
-            self._client = None
+            self._replace(admin)
         raise KafkaException(error)
+
+    def _replace(self, admin: AdminClient) -> None:
+        if self._client is admin:
+            self._client = None
 
     def topics(self, seconds: float = REQUEST_SECONDS) -> dict[str, int]:
         """Every topic and its number of partitions."""
@@ -171,11 +179,12 @@ class Cluster:
         """Whether we have the right to write to a topic; also where the cluster does not tell."""
         if self.embedded:
             return True
-        answers = self._admin.describe_topics(
+        admin = self._admin
+        answers = admin.describe_topics(
             TopicCollection([topic]), include_authorized_operations=True, request_timeout=seconds
         )
         try:
-            allowed = self._result(answers, topic).authorized_operations
+            allowed = self._result(admin, answers, topic).authorized_operations
         except KafkaException as error:
             return bool(error.args[0].code() != KafkaError.TOPIC_AUTHORIZATION_FAILED)
         return not allowed or AclOperation.WRITE in allowed
@@ -212,10 +221,20 @@ class Cluster:
         return self._offset(place, OffsetSpec.latest(), seconds)
 
     def _offset(self, place: TopicPartition, spec: OffsetSpec, seconds: float = REQUEST_SECONDS) -> int:
-        answers = self._admin.list_offsets(
+        admin = self._admin
+        answers = admin.list_offsets(
             {place: spec}, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=seconds
         )
-        return told(self._result(answers, place))
+        return self._told(admin, answers, place)
+
+    def _told(self, admin: AdminClient, answers: Mapping[TopicPartition, Future[Any]], place: TopicPartition) -> int:
+        try:
+            return told(self._result(admin, answers, place))
+        except KafkaException as error:
+            # it has asked a leader that has gone, and would ask that one for up to 10 s more
+            if error.args[0].code() == KafkaError.LEADER_NOT_AVAILABLE:
+                self._replace(admin)
+            raise
 
     def extent(self, topic: str, partition: int) -> Extent:
         """Where the log of a partition begins and ends, open transactions included."""
@@ -224,7 +243,8 @@ class Cluster:
 
     def ends(self, keys: Collection[tuple[str, int]], seconds: float = REQUEST_SECONDS) -> dict[tuple[str, int], int]:
         """Where the logs of partitions end, open transactions included; without those that have no leader just now."""
-        answers = self._admin.list_offsets(
+        admin = self._admin
+        answers = admin.list_offsets(
             {TopicPartition(*key): OffsetSpec.latest() for key in keys},
             isolation_level=IsolationLevel.READ_UNCOMMITTED,
             request_timeout=seconds,
@@ -232,7 +252,7 @@ class Cluster:
         found: dict[tuple[str, int], int] = {}
         for place in answers:
             try:
-                found[place.topic, place.partition] = told(self._result(answers, place))
+                found[place.topic, place.partition] = self._told(admin, answers, place)
             except KafkaException as error:
                 if error.args[0].code() not in _NO_LEADER | _OUTDATED:
                     raise
@@ -240,8 +260,9 @@ class Cluster:
 
     def topic_id(self, topic: str) -> str:
         """What tells a topic from one that is made anew under its name."""
-        answers = self._admin.describe_topics(TopicCollection([topic]), request_timeout=REQUEST_SECONDS)
-        return str(self._result(answers, topic).topic_id)
+        admin = self._admin
+        answers = admin.describe_topics(TopicCollection([topic]), request_timeout=REQUEST_SECONDS)
+        return str(self._result(admin, answers, topic).topic_id)
 
     def identity(self, topic: str) -> Identity:
         """Which topic it is, and for how long it keeps what newer records hide."""
@@ -250,10 +271,9 @@ class Cluster:
     def newest_stamp_ms(self, topic: str) -> int:
         """The newest timestamp of the topic, in Unix ms; -1 where it is empty."""
         places = [TopicPartition(topic, partition) for partition in range(self.partitions(topic) or 0)]
-        answers = self._admin.list_offsets(
-            dict.fromkeys(places, OffsetSpec.max_timestamp()), request_timeout=REQUEST_SECONDS
-        )
-        return max((self._result(answers, place).timestamp for place in places), default=-1)
+        admin = self._admin
+        answers = admin.list_offsets(dict.fromkeys(places, OffsetSpec.max_timestamp()), request_timeout=REQUEST_SECONDS)
+        return max((self._result(admin, answers, place).timestamp for place in places), default=-1)
 
     def stamps(self, topic: str) -> bool:
         """Whether the brokers stamp the topic's records, rather than who writes them."""
@@ -284,7 +304,8 @@ class Cluster:
 
     def create(self, specs: Sequence[TopicSpec], partitions: int, replication: int) -> dict[str, KafkaError | None]:
         """Create topics; for each, what went wrong."""
-        futures = self._admin.create_topics(
+        admin = self._admin
+        futures = admin.create_topics(
             [
                 NewTopic(spec.name, num_partitions=partitions, replication_factor=replication, config=spec.config)
                 for spec in specs
@@ -294,7 +315,7 @@ class Cluster:
         outcome: dict[str, KafkaError | None] = {}
         for name in futures:
             try:
-                self._result(futures, name)
+                self._result(admin, futures, name)
                 outcome[name] = None
             except KafkaException as error:
                 outcome[name] = error.args[0]
@@ -303,5 +324,6 @@ class Cluster:
     def config(self, topic: str, seconds: float = REQUEST_SECONDS) -> dict[str, str]:
         """The settings in force for a topic."""
         resource = ConfigResource(ResourceType.TOPIC, topic)
-        answers = self._admin.describe_configs([resource], request_timeout=seconds)
-        return {name: str(entry.value) for name, entry in self._result(answers, resource).items()}
+        admin = self._admin
+        answers = admin.describe_configs([resource], request_timeout=seconds)
+        return {name: str(entry.value) for name, entry in self._result(admin, answers, resource).items()}

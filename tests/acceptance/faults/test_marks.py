@@ -40,6 +40,24 @@ def test_an_end_is_never_told_too_low(scene: Scene, *, to_broker: bool) -> None:
     assert cluster.high_watermark(installation.schedules, 0) == 5
 
 
+def test_who_waits_for_an_answer_gets_it_though_another_replaces_the_client(scene: Scene) -> None:
+    """All owners of a replica ask by one client, and after a broker's loss all of them ask at once."""
+    installation, network = scene.installation, scene.network
+    cluster = Cluster(installation.settings(), ASKS)
+    extent = cluster.extent(installation.schedules, 0)
+
+    with ThreadPoolExecutor(1) as asking:
+        asked = network.heard(Api.LIST_OFFSETS, ASKS)
+        network.hold(client=ASKS, apis=(Api.LIST_OFFSETS,), to_broker=False, to_client=True)
+        told = asking.submit(cluster.extent, installation.schedules, 0)
+        try:
+            wait_until(lambda: network.heard(Api.LIST_OFFSETS, ASKS) > asked, "it is asked")
+            cluster.close()
+        finally:
+            network.release()
+        assert told.result(SECONDS) == extent
+
+
 def test_a_leader_that_does_not_answer_is_not_waited_for_long(scene: Scene) -> None:
     """It may be dead, and another one elected: a client that has asked the dead one goes on to wait for that."""
     installation, network = scene.installation, scene.network
