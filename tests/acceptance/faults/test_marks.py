@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 from confluent_kafka import KafkaException
@@ -14,7 +14,12 @@ from scheduler.broker.cluster import Cluster
 from tests.support.schedules import SECONDS, wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
+
     from tests.support.scene import Scene
+
+T = TypeVar("T")
 
 ASKS = "asks"
 
@@ -42,34 +47,35 @@ def test_an_end_is_never_told_too_low(scene: Scene, *, to_broker: bool) -> None:
 
 def test_who_waits_for_an_answer_gets_it_though_another_replaces_the_client(scene: Scene) -> None:
     """All owners of a replica ask by one client, and after a broker's loss all of them ask at once."""
-    installation, network = scene.installation, scene.network
-    cluster = Cluster(installation.settings(), ASKS)
-    extent = cluster.extent(installation.schedules, 0)
+    topic, network = scene.installation.schedules, scene.network
+    cluster = Cluster(scene.installation.settings(), ASKS)
+    extent = cluster.extent(topic, 0)
 
-    with ThreadPoolExecutor(1) as asking:
-        asked = network.heard(Api.LIST_OFFSETS, ASKS)
-        network.hold(client=ASKS, apis=(Api.LIST_OFFSETS,), to_broker=False, to_client=True)
-        told = asking.submit(cluster.extent, installation.schedules, 0)
-        try:
-            wait_until(lambda: network.heard(Api.LIST_OFFSETS, ASKS) > asked, "it is asked")
-            cluster.close()
-        finally:
-            network.release()
-        assert told.result(SECONDS) == extent
+    with unanswered(scene, lambda: cluster.extent(topic, 0)) as (asked, told):
+        wait_until(lambda: network.heard(Api.LIST_OFFSETS, ASKS) > asked, "it is asked")
+        cluster.close()
+    assert told.result(SECONDS) == extent
 
 
 def test_a_leader_that_does_not_answer_is_not_waited_for_long(scene: Scene) -> None:
     """It may be dead, and another one elected: a client that has asked the dead one goes on to wait for that."""
-    installation, network = scene.installation, scene.network
-    cluster = Cluster(installation.settings(), ASKS)
-    end = cluster.high_watermark(installation.schedules, 0)
+    topic, network = scene.installation.schedules, scene.network
+    cluster = Cluster(scene.installation.settings(), ASKS)
+    end = cluster.high_watermark(topic, 0)
 
+    with unanswered(scene, lambda: cluster.high_watermark(topic, 0)) as (asked, told):
+        wait_until(lambda: network.heard(Api.LIST_OFFSETS, ASKS) >= asked + 2, "it is asked again")
+    assert told.result(SECONDS) == end
+
+
+@contextmanager
+def unanswered(scene: Scene, question: Callable[[], T]) -> Iterator[tuple[int, Future[T]]]:
+    """A question that is not answered before the block ends: how many were heard before it, and its answer."""
+    network = scene.network
     with ThreadPoolExecutor(1) as asking:
         asked = network.heard(Api.LIST_OFFSETS, ASKS)
         network.hold(client=ASKS, apis=(Api.LIST_OFFSETS,), to_broker=False, to_client=True)
-        told = asking.submit(cluster.high_watermark, installation.schedules, 0)
         try:
-            wait_until(lambda: network.heard(Api.LIST_OFFSETS, ASKS) >= asked + 2, "it is asked again")
+            yield asked, asking.submit(question)
         finally:
             network.release()
-        assert told.result(SECONDS) == end
