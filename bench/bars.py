@@ -129,6 +129,7 @@ BARS = (
         unit=" s",
     ),
     Bar(f"{_WRITING}: p99", "writing", _WRITING, "lateness p99, ms", most=13, unit=" ms"),
+    Bar(f"{_WRITING}: p99 to the bare client's", "writing", _WRITING, _TO_BARE),
     Bar(f"{_WARM}: ratio to a cold one", "warm", _WARM, "ratio to the cold start of its round", most=0.2),
     Bar("burst: 64 partitions to 8, one replica", "scale", _SCALE, "64 partitions to 8, one replica", 0.6),
     Bar("burst: two replicas to one, 8 partitions", "scale", _SCALE, "two replicas to one, 8 partitions", 1),

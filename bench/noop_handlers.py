@@ -7,7 +7,8 @@ from contextlib import ExitStack
 
 import click
 
-from bench.short_jobs import Cluster, show, warm
+from bench.scenarios import warm
+from bench.short_jobs import Cluster, show
 from dev.local_kafka import LocalKafka
 from worker import Registry
 

@@ -5,7 +5,7 @@ broker that leads a partition is killed. Measured by a read_committed reader: ho
 due from the fault on, in any partition. So it is the gap of the partition that was worst off.
 
 Beside it stands what the replica that is left says in its log: how long after the fault the partitions were assigned to
-it, and how long after it the last one fired.
+it, and how long after it the first and the last of them were restored, and fired.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from confluent_kafka.admin import AdminClient
 
 from bench.installation import READY_SECONDS, Installation, Replica, unix
 from bench.load import PAYLOAD
+from bench.scenarios import warm
 from dev.local_kafka import LocalKafka
 from scheduler import wire
 from scheduler.runtime.cli import echo_table
@@ -55,7 +56,9 @@ class Gap(NamedTuple):
     fired: float
     assigned: float | None
     """After the fault; None where nothing was assigned anew."""
+    first_restored: float | None
     restored: float | None
+    """The last of them."""
 
 
 KILL = Bound("kill -9 of a replica (session timeout 6 s)", 12.0, 7.5)
@@ -107,10 +110,9 @@ class Recovery:
         fault()
         fired = reader.lateness_by_due(count * self.installation.partitions)
         reader.close()
-        return Gap(
-            max(late_ms for due, late_ms in fired if due >= struck - 1 / RATE) / 1000,
-            *(_last(left, event, struck) for event in ("assigned", "restored")),
-        )
+        gap = max(late_ms for due, late_ms in fired if due >= struck - 1 / RATE) / 1000
+        assigned, restored = _after(left, "assigned", struck), _after(left, "restored", struck)
+        return Gap(gap, max(assigned, default=None), min(restored, default=None), max(restored, default=None))
 
     def _write(self, dues_ms: list[int]) -> None:
         producer = Producer({**producer_conf(self.installation.settings, "bench-load"), "log_level": 0})
@@ -127,10 +129,10 @@ def _stands_by(replica: Replica, partitions: int) -> bool:
     return any(each["partitions"] == partitions for each in replica.events("stands by"))
 
 
-def _last(replica: Replica, event: str, struck: float) -> float | None:
-    """How long after the fault it logged that for the last time."""
+def _after(replica: Replica, event: str, struck: float) -> list[float]:
+    """How long after the fault it logged that, each time."""
     times = [unix(str(each["time"])) - struck for each in replica.events(event)]
-    return max((seconds for seconds in times if seconds > 0), default=None)
+    return [seconds for seconds in times if seconds > 0]
 
 
 def _wait_until(condition: Callable[[], bool], what: str) -> None:
@@ -141,8 +143,9 @@ def _wait_until(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.05)
 
 
-def _replicas(rounds: int, pending: int, *, standby: bool) -> Iterator[tuple[Bound, Gap]]:
+def _replicas(rounds: int, pending: int, warm_seconds: int, *, standby: bool) -> Iterator[tuple[Bound, Gap]]:
     with LocalKafka() as kafka:
+        warm(kafka.bootstrap_servers, warm_seconds)
         recovery = Recovery(kafka.bootstrap_servers, pending, standby=standby)
         for number in range(rounds):
             click.echo(f"replicas, round {number + 1} of {rounds}", err=True)
@@ -178,13 +181,16 @@ def _shown(seconds: list[float | None]) -> str:
 @click.option("--pending", default=1_000_000, show_default=True, help="Schedules far in the future.")
 @click.option("--only", type=click.Choice(["replicas", "brokers"]), help="One half of it.")
 @click.option("--standby", is_flag=True, help="The replicas run with STANDBY, and have caught up before the fault.")
+@click.option(
+    "--warm-seconds", default=60, show_default=True, help="A broker that stays ends transactions for so long."
+)
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
-def main(*, rounds: int, pending: int, only: str | None, standby: bool, as_json: bool) -> None:
+def main(*, rounds: int, pending: int, only: str | None, standby: bool, warm_seconds: int, as_json: bool) -> None:
     """Measure recovery times; exit code 1 where a median is not within what is promised."""
     found: dict[Bound, list[Gap]] = {}
     # a broker's loss is not about the restore: fewer are pending
     halves = {
-        "replicas": _replicas(rounds, pending, standby=standby),
+        "replicas": _replicas(rounds, pending, warm_seconds, standby=standby),
         "brokers": _brokers(rounds, pending // 10, standby=standby),
     }
     for bound, gap in chain(*(gaps for half, gaps in halves.items() if only in (None, half))):
@@ -201,11 +207,20 @@ def main(*, rounds: int, pending: int, only: str | None, standby: bool, as_json:
                 f"{min(gaps).fired:.2f} to {max(gaps).fired:.2f}",
                 f"{bound.promised:g}",
                 _shown([gap.assigned for gap in gaps]),
+                _shown([gap.first_restored for gap in gaps]),
                 _shown([gap.restored for gap in gaps]),
             )
             for bound, gaps in found.items()
         ]
-        heads = ("fault", "nothing fires for, s, median", "range", "promised", "assigned after", "restored after")
+        heads = (
+            "fault",
+            "nothing fires for, s, median",
+            "range",
+            "promised",
+            "assigned after",
+            "first restored after",
+            "last restored after",
+        )
         echo_table(heads, rows)
     if any(median > bound.promised for bound, median in medians.items()):
         raise SystemExit(1)

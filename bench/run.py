@@ -50,7 +50,7 @@ def plans(chosen: Sequence[str], bench: Bench, rounds: int) -> dict[str, Callabl
         "seconds": often(lambda: scenarios.whole_seconds(bench, standing)),
         "spread": often(lambda: scenarios.spread(bench, standing, 1_000, sizes.seconds)),
         "fast": often(lambda: scenarios.spread(bench, standing, sizes.fast, sizes.fast_seconds)),
-        "writing": often(lambda: scenarios.firing_while_written(bench, bench.installation())),
+        "writing": often(lambda: scenarios.firing_while_written(bench)),
         "scale": often(lambda: scenarios.scale(bench)),
         "planner": often(lambda: restores.planned(bench)),
         "restore": lambda: restores.restore(bench, rounds),

@@ -14,8 +14,13 @@ from bench.load import beside, due_times
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
+
+    from bench.load import Beside
 
 LEAD_SECONDS = 3.0
+BARE_LEAD_SECONDS = 6.0
+"""Until the bare client has started, and has something due."""
 WRITTEN_PER_SECOND = 15_000
 """Schedules that any machine writes in time; those that are due at known times are all written before."""
 SETTLE_SECONDS = 60.0
@@ -179,6 +184,13 @@ def warm_up(installation: Installation, seconds: int) -> None:
     bare_lateness(installation, 1_000 * seconds, 1_000, 1)
 
 
+def warm(bootstrap_servers: str, seconds: int) -> None:
+    """The same for a broker whose topics are still to come."""
+    standing = Installation(bootstrap_servers)
+    warm_up(standing, seconds)
+    standing.clear()
+
+
 def bursts(bench: Bench, installation: Installation) -> list[Figure]:
     """One round of raw loop, ours and the peer, in turn."""
     count = bench.sizes.burst
@@ -218,22 +230,42 @@ def spread(bench: Bench, installation: Installation, rate: int, seconds: int) ->
     return in_turn(bench, installation, group, count=rate * seconds, rate=rate, at_once=1)
 
 
-def firing_while_written(bench: Bench, installation: Installation) -> list[Figure]:
-    """1,000/s fire on time while 50,000 far schedules a second are written."""
+def firing_while_written(bench: Bench) -> list[Figure]:
+    """1,000/s fire on time while 50,000 far schedules a second are written; by the bare client, then by ours."""
     seconds = bench.sizes.seconds
     rate = bench.sizes.fast * 5
     count = 1_000 * seconds
-    servers, names = installation.settings.bootstrap_servers, (installation.topic, installation.target)
-    with beside("at_rate", servers, *names, rate, seconds + LEAD_SECONDS) as writer:
+    group = f"1,000/s fire while {rate:,}/s are written"
+
+    standing = bench.installation()
+    with _written_at(standing, rate, seconds + BARE_LEAD_SECONDS) as writer:
+        writer.begin()
+        bare = bare_lateness(standing, count, 1_000, 1)
+    standing.clear()
+
+    # its replica is not to begin with what was written beside the bare client
+    standing = bench.installation()
+    with _written_at(standing, rate, seconds + LEAD_SECONDS) as writer:
 
         def dues(start: int) -> list[int]:
             writer.begin()
             return [start + n for n in range(count)]
 
-        late = lateness(installation, OURS, count, dues)
+        ours = lateness(standing, OURS, count, dues)
         wrote = writer.said()
-    group = f"1,000/s fire while {rate:,}/s are written"
-    return [Figure(group, "written per second", wrote["count"] / wrote["seconds"]), *late.figures(group)]
+    standing.clear()
+    return [
+        Figure(group, "written per second", wrote["count"] / wrote["seconds"]),
+        *bare.figures(group, BARE),
+        *ours.figures(group),
+        Figure(group, "lateness p99, to the bare client of its round", ours.percentile(0.99) / bare.percentile(0.99)),
+    ]
+
+
+def _written_at(installation: Installation, rate: int, seconds: float) -> AbstractContextManager[Beside]:
+    """Far schedules at that rate, by a process that is still to begin."""
+    names = (installation.topic, installation.target)
+    return beside("at_rate", installation.settings.bootstrap_servers, *names, rate, seconds)
 
 
 def scale(bench: Bench) -> list[Figure]:

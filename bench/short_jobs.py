@@ -30,10 +30,9 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from pydantic_core import from_json
 
 from bench.amounts import spread
-from bench.installation import Installation
 from bench.processors import MEASURED, OTHERS, move, on
 from bench.reader import Reader
-from bench.scenarios import warm_up
+from bench.scenarios import warm
 from dev.local_kafka import LocalKafka
 from scheduler.job import Job
 from scheduler.runtime.cli import echo_json, echo_table
@@ -193,13 +192,6 @@ class Cluster:
                 },
                 stderr=subprocess.DEVNULL,
             )
-
-
-def warm(bootstrap_servers: str, seconds: int) -> None:
-    """Have the broker end transactions for so long: a new one compiles its own code for up to 0.3 ms of each job."""
-    standing = Installation(bootstrap_servers)
-    warm_up(standing, seconds)
-    standing.clear()
 
 
 def _cpu(pid: int) -> tuple[float, float]:
