@@ -50,7 +50,7 @@ EVENT_OF = {
 }
 _FIRED: Final = Outcome.FIRED
 REBALANCES = ("assigned", "revoked", "lost")
-BATCHES = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000)
+BATCHES = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500)
 
 
 class SchedulerMetrics(Observer):

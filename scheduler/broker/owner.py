@@ -44,8 +44,9 @@ if TYPE_CHECKING:
     from scheduler.engine.partition import PartitionEngine
     from scheduler.engine.settlement import Place, Settlement
 
-MAX_BATCH = 5000
-"""Schedules in one transaction while behind: 15,000 records, far from filling the client's queue of a million."""
+MAX_BATCH = 2000
+"""Schedules in one transaction while behind. With 5,000 in each of eight partitions the client takes 150 MB of new
+pages for its records, and a firing 8 % more CPU; with 1,000 the broker's part of it takes half as much again."""
 MAX_WAIT_SECONDS = 1.0
 """The wall clock may jump: nobody sleeps through more than this. Each look takes 0.2 ms of a processor that has other
 work between two of them."""
