@@ -44,8 +44,9 @@ def run(command: click.Command, name: str) -> None:
     with _remembered_interrupt() as interrupted:
         try:
             code = _ended(command, name)
-        except Exception:
-            # interrupted while it reads its settings, the Kafka client raises a TypeError about them instead
+        except (Exception, SystemExit):
+            # interrupted while it reads its settings, the Kafka client raises a TypeError about them instead; where
+            # it calls back, a SystemExit
             if not interrupted.is_set():
                 raise
             click.echo(err=True)

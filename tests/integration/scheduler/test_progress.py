@@ -93,5 +93,5 @@ def test_ctrl_c_ends_a_wait_with_130(furnished: Installation) -> None:
     command = [sys.executable, "-m", "scheduler", "fire", "key-7", "--wait"]
     ended = terminal.run(command, env=env, interrupt_at="waiting for what")
 
-    assert (ended.code, ended.out) == (130, "")
+    assert (ended.code, ended.out) == (130, ""), ended.err
     assert "Traceback" not in ended.err
