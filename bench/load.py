@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from confluent_kafka import Producer
 
 from scheduler import wire
+from scheduler.broker.publisher import ANY
 from scheduler.runtime.kafka import producer_conf, transactional_conf
 from scheduler.runtime.settings import Settings
 from scheduler.schedule import Outcome, Schedule
@@ -33,8 +34,6 @@ TRANSACTIONS_WARM = 20
 """Of each producer, before it counts."""
 DUE = "customer-header"
 """When it is due in ms, in a header that any contender passes on as it is."""
-ANY = -1
-"""The client's word for a partition that the key decides."""
 PIECE = 1_000
 """Schedules between two looks at the clock, where they are written at a rate."""
 END_SECONDS = 120.0
@@ -65,7 +64,7 @@ def schedule(
     payload = b"x" * size
     for number, due_ms in enumerate(dues_ms):
         headers = [*wire.schedule_headers(target, due_ms=due_ms, target_key=b"key-%d" % number), (DUE, b"%d" % due_ms)]
-        partition = -1 if partitions is None else partitions[number % len(partitions)]
+        partition = ANY if partitions is None else partitions[number % len(partitions)]
         while True:
             try:
                 producer.produce(topic, payload, b"%b-%d" % (run.encode(), number), partition, headers=headers)

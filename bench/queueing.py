@@ -1,6 +1,6 @@
 """A replica as a queue: partitions that each settle what is due in one transaction at a time, and share one core.
 
-Schedules fall due at random. A partition that is idle takes what is due, all of it up to 2,000; it computes while no
+Schedules fall due at random. A partition that is idle takes what is due, up to `MAX_BATCH`; it computes while no
 other partition does (one interpreter), then the brokers do, then it waits until readers see the transaction, and looks
 again. So batches grow with the load, and the cost of a transaction is shared by more.
 """
@@ -15,10 +15,11 @@ from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
+from scheduler.broker.owner import MAX_BATCH
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MAX_BATCH = 2_000
 WARM_SHARE = 0.2
 """Of the simulated time, before it counts."""
 CALIBRATION_ROUNDS = 2
