@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from scheduler.broker.feed import read
@@ -67,7 +68,10 @@ class Inbox:
         self.room = threading.Event()
         """Set while the backlog is small."""
         self.room.set()
-        self._queue: SimpleQueue[Given] = SimpleQueue()
+        self._queue: deque[Given] = deque()
+        self._asleep = threading.Lock()
+        """Let go, it wakes the owner; held while nobody has woken it since its last look."""
+        self._asleep.acquire()
         self._gathered: Given | None = None
         self._given = 0
         self._applied = 0
@@ -79,12 +83,14 @@ class Inbox:
         """Records given and not applied."""
         return self._given - self._applied
 
-    def give(self, messages: Sequence[Message], horizon_ms: int | None = None) -> None:
+    def give(self, messages: Sequence[Message], horizon_ms: int | None = None, *, quietly: bool = False) -> None:
         """Records and ends, in the order in which they were read; with a horizon, such as are restored.
 
-        These are looked at here, and passed on later with more, or with the end. Looked at on the owners' threads, or
-        passed on at once, a million take a third more of the processor: these free what another thread has allocated,
-        and all of them wait for the interpreter.
+        Those given quietly do not wake the owner, which hears them with its next look, or once it is roused.
+
+        Those with a horizon are looked at here, and passed on later with more, or with the end. Looked at on the
+        owners' threads, or passed on at once, a million take a third more of the processor: these free what another
+        thread has allocated, and all of them wait for the interpreter.
         """
         given = Given.unread(messages) if horizon_ms is None else Given.looked_at(messages, horizon_ms)
         self._given += given.count
@@ -97,24 +103,32 @@ class Inbox:
             self.pass_on()
             self._gathered = given
         if given.facts is None or messages[-1].error() is not None or not self.room.is_set():
-            self.pass_on()
+            self.pass_on(quietly=quietly and self.room.is_set())
 
-    def pass_on(self) -> None:
+    def pass_on(self, *, quietly: bool = False) -> None:
         """Give what was gathered."""
         if self._gathered is not None:
-            self._queue.put(self._gathered)
+            self._queue.append(self._gathered)
             self._gathered = None
+            if not quietly:
+                self.wake()
 
     def wake(self) -> None:
         """Let the owner look around; from any thread."""
-        self._queue.put(NOTHING)
+        if self._asleep.locked():
+            with suppress(RuntimeError):  # somebody else has woken it just now
+                self._asleep.release()
+
+    def rouse(self) -> None:
+        """Let the owner hear what was given quietly, if it has not heard it yet."""
+        if self._queue:
+            self.wake()
 
     def next(self, seconds: float = 0.0) -> Given:
-        """What was given first, as soon as there is any; nothing after that time."""
-        try:
-            return self._queue.get(timeout=seconds) if seconds > 0 else self._queue.get_nowait()
-        except Empty:
-            return NOTHING
+        """What was given first, as soon as there is any or the owner is woken; nothing after that time."""
+        if seconds > 0 and not self._queue:
+            self._asleep.acquire(timeout=seconds)
+        return self._queue.popleft() if self._queue else NOTHING
 
     def applied(self, given: Given) -> None:
         """All of it is."""

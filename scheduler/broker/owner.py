@@ -54,6 +54,8 @@ FIRST_KEEP_SECONDS = 60.0
 """Until what is pending is kept for the first time: a replica that ends again and again is to start warm."""
 REQUEST_PAUSE_SECONDS = 0.001
 """Between two looks at a change that waits for the clock."""
+HEARD_FIRST = 100
+"""Records that are heard though something is due: a cancellation is among the last, and these take 0.5 ms."""
 NEAR = 20_000
 """Records before the end of the log at which the fence is put up: they are fetched while it is."""
 _EOF = KafkaError._PARTITION_EOF  # noqa: SLF001 - librdkafka's public code
@@ -149,9 +151,12 @@ class Owner:
             self._foresees = False
         self._may_begin.set()
 
-    def give(self, messages: Sequence[Message]) -> None:
-        """Records and ends of the partition, in the order in which they were read."""
-        self.inbox.give(messages, self.restores_behind_ms)
+    def give(self, messages: Sequence[Message], *, quietly: bool = False) -> None:
+        """Records and ends of the partition, in the order in which they were read.
+
+        Where they are given quietly, and it fires, it hears them with its next look, or once it is roused.
+        """
+        self.inbox.give(messages, self.restores_behind_ms, quietly=quietly and self.standing.state is State.RUNNING)
 
     def stop(self) -> None:
         """Take nothing more up; a transaction that is under way is finished first."""
@@ -317,18 +322,22 @@ class Owner:
         seconds = MAX_WAIT_SECONDS if due_ms is None else self._clock.seconds_until(due_ms)
         if self.requests.waiting:
             seconds = REQUEST_PAUSE_SECONDS
-        return self.inbox.next(min(seconds, MAX_WAIT_SECONDS))
+        return self.inbox.next(min(max(seconds, self._publisher.busy_seconds), MAX_WAIT_SECONDS))
 
     def _apply(self, given: Given) -> None:
         """Apply these records and those that wait behind them, until something is due.
 
         What is due does not wait for a bulk load to end.
         """
-        engine = self.engine
+        engine, heard = self.engine, 0
         while given.count:
             self._hear(given)
+            heard += given.count
             if self._stop.is_set():
                 return
+            if heard < HEARD_FIRST:
+                given = self.inbox.next()
+                continue
             due_ms = engine.next_due_ms()
             if due_ms is not None and due_ms <= self._clock.now_ms():
                 break
@@ -357,21 +366,20 @@ class Owner:
             self.engine.foresee(first.offset(), last.offset(), self.log_end)
 
     def _fire(self) -> None:
-        """Settle what is due, one transaction after another, hearing what was read in between."""
-        while self.engine.state is State.RUNNING and not self._over():
-            if self._before is not State.RUNNING:
-                self._caught_up()
-            now_ms = self._clock.now_ms()
-            batch = self.requests.take(self.engine, now_ms)
-            batch += self.engine.take(now_ms, self._limit, oldest(now_ms, self._since_delta))
-            if not batch:
-                self._bodies.collect()  # what is due may want its body
-                return
+        """Settle what is due, in one transaction, once the coordinator is through with the last one."""
+        if self.engine.state is not State.RUNNING:
+            return
+        if self._before is not State.RUNNING:
+            self._caught_up()
+        if self._publisher.busy_seconds > 0:
+            return
+        now_ms = self._clock.now_ms()
+        batch = self.requests.take(self.engine, now_ms)
+        batch += self.engine.take(now_ms, self._limit, oldest(now_ms, self._since_delta))
+        if batch:
             self._settle(batch, now_ms)
-            self._apply(self.inbox.next())
-            self._bodies.collect()
-            self._stand()  # where something is always due, this loop does not end
-            self.requests.answer(self.engine)  # whoever asks does not wait for a backlog to be fired
+        else:
+            self._bodies.collect()  # what is due may want its body
 
     def _settle(self, taken: list[Settlement], now_ms: int) -> None:
         started = self._clock.monotonic()

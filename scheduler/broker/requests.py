@@ -139,7 +139,7 @@ class Requests:
     @property
     def waiting(self) -> bool:
         """Whether a change waits for what has yet to be read or for the clock."""
-        return bool(self._open)
+        return bool(self._open or self._unread)
 
     def committed(self, batch: Iterable[Settlement]) -> None:
         """The batch stands in the log, each change as it was settled in the end; what is missing was postponed."""

@@ -6,7 +6,7 @@ import click
 
 from scheduler.commands.options import BROKER
 from scheduler.errors import ExitCode
-from scheduler.runtime import descriptors, interpreter, logs
+from scheduler.runtime import descriptors, interpreter, logs, processors
 from scheduler.runtime.cli import environment_help, examples, exit_codes
 from scheduler.runtime.exhaustion import ending_when_exhausted
 from scheduler.runtime.lifecycle import StopSignals
@@ -50,6 +50,7 @@ def run_command() -> int:
     logs.configure(settings.log_level, settings.log_format)
     descriptors.raise_limit()
     interpreter.tune()
+    processors.take_turns()
     signals = StopSignals()
     with ending_when_exhausted():
         replica = Scheduler(settings)
