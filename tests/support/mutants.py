@@ -123,12 +123,12 @@ def _read_ahead() -> Iterator[Patch]:
 def _end_first() -> Iterator[Patch]:
     sound = owner.Owner.give
 
-    def give(self: owner.Owner, messages: Sequence[Message]) -> None:
+    def give(self: owner.Owner, messages: Sequence[Message], *, quietly: bool = False) -> None:
         for message in messages:
             error = message.error()
             if error is not None and error.code() == KafkaError._PARTITION_EOF:
                 self.engine.reached_end(message.offset())
-        sound(self, messages)
+        sound(self, messages, quietly=quietly)
 
     yield owner.Owner, "give", give
 
