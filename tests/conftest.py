@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 # how long an example takes says how busy the machine is
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
+
+# a shell lets what it puts in the background ignore Ctrl-C, and whatever that starts
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 BROKER_USED = pytest.StashKey[str]()
 
