@@ -39,26 +39,34 @@ def plans(chosen: Sequence[str], bench: Bench, rounds: int) -> dict[str, Callabl
     if {"burst", "scale"}.intersection(chosen):
         # the first is half as fast as the third: the broker compiles its own code meanwhile
         scenarios.bursts(bench._replace(peer=None), standing)
-    if TIMED.intersection(chosen):
-        scenarios.warm_up(standing, sizes.warm_seconds)
 
     def often(once: Callable[[], list[Figure]], times: int = rounds) -> Callable[[], Iterator[list[Figure]]]:
         return lambda: (once() for _ in range(times))
 
+    def warmly(
+        once: Callable[[], list[Figure]], times: int = rounds, rate: int = 1_000, at_once: int = 1
+    ) -> Callable[[], Iterator[list[Figure]]]:
+        def each() -> Iterator[list[Figure]]:
+            scenarios.warm_up(standing, sizes.warm_seconds, rate, at_once)
+            for _ in range(times):
+                yield once()
+
+        return each
+
     return {
-        "burst": often(lambda: scenarios.bursts(bench, standing)),
-        "seconds": often(lambda: scenarios.whole_seconds(bench, standing)),
-        "spread": often(lambda: scenarios.spread(bench, standing, 1_000, sizes.seconds)),
-        "fast": often(lambda: scenarios.spread(bench, standing, sizes.fast, sizes.fast_seconds)),
-        "writing": often(lambda: scenarios.firing_while_written(bench)),
-        "scale": often(lambda: scenarios.scale(bench)),
+        "burst": warmly(lambda: scenarios.bursts(bench, standing)),
+        "seconds": warmly(lambda: scenarios.whole_seconds(bench, standing), rate=5_000, at_once=1_000),
+        "spread": warmly(lambda: scenarios.spread(bench, standing, 1_000, sizes.seconds)),
+        "fast": warmly(lambda: scenarios.spread(bench, standing, sizes.fast, sizes.fast_seconds), rate=sizes.fast),
+        "writing": warmly(lambda: scenarios.firing_while_written(bench)),
+        "scale": warmly(lambda: scenarios.scale(bench)),
         "planner": often(lambda: restores.planned(bench)),
         "restore": lambda: restores.restore(bench, rounds),
         "warm": often(lambda: restores.warm(bench)),
         "restoring": often(lambda: restores.restoring(bench)),
-        "reread": often(lambda: restores.reread(bench), 1),
+        "reread": warmly(lambda: restores.reread(bench), 1),
         "payloads": often(lambda: restores.payloads(bench), 1),
-        "millions": often(lambda: restores.millions(bench), 1),
+        "millions": warmly(lambda: restores.millions(bench), 1),
     }
 
 
@@ -77,10 +85,6 @@ SCENARIOS = (
     "payloads",
     "millions",
 )
-
-
-TIMED = {"burst", "seconds", "spread", "fast", "writing", "scale", "reread", "millions"}
-"""Those about lateness and rates, for which the broker is to be warm."""
 
 
 def measured(chosen: Sequence[str], bench: Bench, rounds: int, table: Table) -> Iterator[Measured]:

@@ -335,12 +335,10 @@ class Owner:
             heard += given.count
             if self._stop.is_set():
                 return
-            if heard < HEARD_FIRST:
-                given = self.inbox.next()
-                continue
-            due_ms = engine.next_due_ms()
-            if due_ms is not None and due_ms <= self._clock.now_ms():
-                break
+            if heard >= HEARD_FIRST:
+                due_ms = engine.next_due_ms()
+                if due_ms is not None and due_ms <= self._clock.now_ms():
+                    break
             given = self.inbox.next()
         if engine.accepted > self._told:
             self._observer.accepted(self.place, engine.accepted - self._told)

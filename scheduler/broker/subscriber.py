@@ -175,7 +175,7 @@ class Subscriber:
     def _read(self, consumer: Consumer, stop: threading.Event) -> None:
         with self._watchdog.call("consumer.poll", ROUND_SECONDS):
             messages = poll_batch(consumer, self._patience(), self._most)
-        quietly = not any(map(_tells_something, messages))
+        quietly = bool(messages) and not any(map(_tells_something, messages))
         if messages:
             self._hand_out(messages, quietly=quietly)
         self._gathered += len(messages)
@@ -191,7 +191,7 @@ class Subscriber:
             self._note_lags_at = self._clock.monotonic() + LAG_SECONDS
             self._note_lags(consumer)
         self._rouse()
-        if messages and quietly and not any(owner.reads_ahead for owner in self.owners.values()):
+        if quietly and not self._reads_ahead:
             self._clock.wait(stop, REST_SECONDS)
 
     def _rouse(self) -> None:
@@ -207,9 +207,14 @@ class Subscriber:
             return AWAITING_SECONDS
         if self._rouse_at is not None:
             return UNHEARD_SECONDS
-        if self._paused or any(owner.reads_ahead for owner in self.owners.values()):
+        if self._paused or self._reads_ahead:
             return POLL_SECONDS
         return IDLE_SECONDS
+
+    @property
+    def _reads_ahead(self) -> bool:
+        """Whether an owner still reads what stands in the log: it is to have it as soon as it comes."""
+        return any(owner.reads_ahead for owner in self.owners.values())
 
     def _pass_on(self, consumer: Consumer) -> None:
         self._gathered, self._most = 0, FIRST_BATCH

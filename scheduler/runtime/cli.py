@@ -44,9 +44,8 @@ def run(command: click.Command, name: str) -> None:
     with _remembered_interrupt() as interrupted:
         try:
             code = _ended(command, name)
-        except (Exception, SystemExit):
-            # interrupted while it reads its settings, the Kafka client raises a TypeError about them instead; where
-            # it calls back, a SystemExit
+        except Exception:
+            # interrupted while it reads its settings, the Kafka client raises a TypeError about them instead
             if not interrupted.is_set():
                 raise
             click.echo(err=True)

@@ -1,10 +1,16 @@
-"""How the threads of a replica share the processors."""
+"""How many processors a replica may use, and how its threads share them."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from typing import TYPE_CHECKING
+
+from scheduler.runtime.processors import usable
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TURNS = """
 import logging, os, sys, threading
@@ -43,3 +49,14 @@ def test_where_it_is_forbidden_the_log_says_so_and_the_replica_runs() -> None:
     )
     assert policies == [os.SCHED_OTHER, os.SCHED_OTHER]
     assert said == "threads interrupt each other\n"
+
+
+def test_a_quota_is_no_more_processors_than_it_pays_for(tmp_path: Path) -> None:
+    quota = tmp_path / "cpu.max"
+    found = []
+    for text in ("50000 100000", "100000 100000", "99999999 100000", "max 100000", "nonsense"):
+        quota.write_text(text)
+        found.append(usable(quota))
+
+    assert found[:2] == [1, 1]
+    assert found[2:] == [usable(tmp_path / "none")] * 3

@@ -8,7 +8,6 @@ from scheduler.broker.restorer import PROTOCOL, Job, Restored
 from scheduler.broker.restorers import share
 from scheduler.engine.far import Versions
 from scheduler.engine.partition import PartitionEngine
-from scheduler.runtime.processors import usable
 from scheduler.schedule import PAUSE_KEY
 
 NOW_MS = 1_900_000_000_000
@@ -136,17 +135,3 @@ def test_it_goes_on_as_it_would_have():
 
     assert told[0] == told[1]
     assert told[0][0]
-
-
-# ---------------------------------------------------------------- how many processes
-
-
-def test_a_quota_is_no_more_processors_than_it_pays_for(tmp_path):
-    quota = tmp_path / "cpu.max"
-    found = []
-    for text in ("50000 100000", "100000 100000", "99999999 100000", "max 100000", "nonsense"):
-        quota.write_text(text)
-        found.append(usable(quota))
-
-    assert found[:2] == [1, 1]
-    assert found[2:] == [usable(tmp_path / "none")] * 3
