@@ -11,6 +11,7 @@ from dev.kafka_distribution import LOGGING, LocalKafkaError
 
 if TYPE_CHECKING:
     import signal
+    from collections.abc import Sequence
     from pathlib import Path
 
 # Below the range that Linux and macOS give to outgoing connections: a client that keeps dialling a killed
@@ -98,11 +99,11 @@ class Node:
                 stderr=subprocess.STDOUT,
             )
 
-    def start(self, java: str, jars: Path, heap: str, guard: Guard) -> None:
+    def start(self, java: str, jars: Path, options: Sequence[str], guard: Guard) -> None:
         """Start the JVM; it answers some seconds later."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*_jvm(java, jars, f"-Xmx{heap}"), "kafka.Kafka", str(self._properties)],
+                [*_jvm(java, jars, *options), "kafka.Kafka", str(self._properties)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

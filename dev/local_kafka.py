@@ -21,7 +21,7 @@ from dev.proxy import Proxy
 from scheduler.clock import Deadline, SystemClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from types import FrameType, TracebackType
 
 START_SECONDS = 90.0  # 4 to 6 s on an idle machine of two cores, three brokers 15 s
@@ -50,6 +50,7 @@ class LocalKafka:
         port: the first broker's port, the others take the next ones; 0 chooses free ports.
         brokers: 1 or more; with 3, topics have three replicas of which two must be in sync.
         heap: the largest heap of each JVM, as `-Xmx` takes it.
+        options: of each JVM, besides.
         properties: broker properties that win over the defaults.
         proxied: whether clients reach each broker through a proxy of this process, which can lose and hold up what
             they say; the brokers speak to each other past it.
@@ -63,6 +64,7 @@ class LocalKafka:
         port: int = 0,
         brokers: int = 1,
         heap: str = "1g",
+        options: Sequence[str] = (),
         properties: dict[str, str] | None = None,
         proxied: bool = False,
         start_seconds: float = START_SECONDS,
@@ -70,7 +72,7 @@ class LocalKafka:
         self._data_dir = data_dir
         self._port = port
         self._brokers = brokers
-        self._heap = heap
+        self._options = (f"-Xmx{heap}", *options)
         self._overrides = properties or {}
         self._proxied = proxied
         self._start_seconds = start_seconds
@@ -108,7 +110,7 @@ class LocalKafka:
             for proxy in self.proxies.values():
                 proxy.start()
             for node in self._nodes.values():
-                node.start(self._java, self._jars, self._heap, self._guard)
+                node.start(self._java, self._jars, self._options, self._guard)
             self._wait_until_ready(list(self._nodes.values()))
         except BaseException:
             self.stop()
@@ -161,7 +163,7 @@ class LocalKafka:
         for node in restarted:
             if node.pid is not None:
                 self.kill(node.number)
-            node.start(self._java, self._jars, self._heap, self._guard)
+            node.start(self._java, self._jars, self._options, self._guard)
         self._wait_until_ready(restarted)
 
     def check(self) -> None:
