@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import ExitStack
+from functools import cache
 from typing import TYPE_CHECKING
 
 import click
@@ -46,13 +47,17 @@ def plans(chosen: Sequence[str], bench: Bench, rounds: int) -> dict[str, Callabl
     def often(once: Callable[[], list[Figure]], times: int = rounds) -> Callable[[], Iterator[list[Figure]]]:
         return lambda: (once() for _ in range(times))
 
+    @cache
+    def warm(rate: int, at_once: int) -> None:
+        """Once for each kind of work: what the broker has compiled by then stays."""
+        scenarios.warm_up(standing, sizes.warm_seconds, rate, at_once)
+
     def warmly(
         once: Callable[[], list[Figure]], times: int = rounds, rate: int = 1_000, at_once: int = 1
     ) -> Callable[[], Iterator[list[Figure]]]:
         def each() -> Iterator[list[Figure]]:
-            scenarios.warm_up(standing, sizes.warm_seconds, rate, at_once)
-            for _ in range(times):
-                yield once()
+            warm(rate, at_once)
+            yield from often(once, times)()
 
         return each
 
