@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException
 
@@ -21,16 +21,18 @@ from scheduler.broker.failures import Kind, PublishError
 from scheduler.broker.feed import feed, tell
 from scheduler.broker.fence import BACKOFF_SECONDS, Fence
 from scheduler.broker.inbox import Inbox
+from scheduler.broker.publisher import MOST_PREPARED, MOST_PREPARED_BYTES
 from scheduler.broker.requests import Requests
 from scheduler.broker.standing import Standing
 from scheduler.clock import Deadline
 from scheduler.engine.life import State
 from scheduler.engine.occurrence import oldest
+from scheduler.engine.settlement import weight
 from scheduler.runtime.exhaustion import exhausted
 from scheduler.runtime.logs import fields
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from confluent_kafka import Message
 
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     from scheduler.clock import Clock
     from scheduler.engine.kept import Kept
     from scheduler.engine.partition import PartitionEngine
-    from scheduler.engine.settlement import Place, Settlement
+    from scheduler.engine.settlement import Out, Place, Settlement
 
 MAX_BATCH = 2000
 """Schedules in one transaction while behind. With 5,000 in each of eight partitions the client takes 150 MB of new
@@ -54,6 +56,12 @@ FIRST_KEEP_SECONDS = 60.0
 """Until what is pending is kept for the first time: a replica that ends again and again is to start warm."""
 REQUEST_PAUSE_SECONDS = 0.001
 """Between two looks at a change that waits for the clock."""
+SOONER_MS = 2
+"""What is due so much sooner than what is prepared waits for that."""
+LATE_MS = 20
+"""What was prepared and is later than that is taken again: its lateness stands in its records."""
+REST_SECONDS = 1.0
+"""For which nothing is prepared after something was in vain: that costs a transaction, and may come again."""
 HEARD_FIRST = 100
 """Records that are heard though something is due: a cancellation is among the last, and these take 0.5 ms."""
 NEAR = 20_000
@@ -61,6 +69,15 @@ NEAR = 20_000
 _EOF = KafkaError._PARTITION_EOF  # noqa: SLF001 - librdkafka's public code
 
 log = logging.getLogger("scheduler.partition")
+
+
+class Prepared(NamedTuple):
+    """What the next transaction holds already."""
+
+    due_ms: int
+    batch: list[Settlement]
+    read_to: int
+    """Up to where the log was heard when it was last made sure that the batch is to fire as it is."""
 
 
 class Owner:
@@ -121,6 +138,8 @@ class Owner:
         """Whether the end of the log was the last that was read."""
         self._told = self.engine.accepted
         self._limit = MAX_BATCH
+        self._prepared: Prepared | None = None
+        self._prepares_from = 0.0
         self._failures = 0  # transactions that failed in a row for no fault of a record
         self._stop = threading.Event()
         self._bodies = Bodies(place, self.engine, collector, clock, self.inbox.wake, lambda: not self._stop.is_set())
@@ -229,7 +248,10 @@ class Owner:
         self.restores_behind_ms = self.engine.horizon_ms
         self._read_ahead()
         self._put_up(self._fence.put_up)
-        while not self._over():
+        while True:
+            self._reconsider()
+            if self._over():
+                break
             self._fire()
             self.requests.answer(self.engine)
             self._stand()
@@ -317,9 +339,15 @@ class Owner:
             self._stop.set()
         return not self._stop.is_set()
 
+    def _next_due_ms(self) -> int | None:
+        return self.engine.next_due_ms() if self._prepared is None else self._prepared.due_ms
+
     def _next(self) -> Given:
-        due_ms = self.engine.next_due_ms()
+        due_ms = self._next_due_ms()
         seconds = MAX_WAIT_SECONDS if due_ms is None else self._clock.seconds_until(due_ms)
+        if self._prepared is not None:
+            return self.inbox.next(min(seconds, MAX_WAIT_SECONDS))
+        seconds -= self._lead_ms / 1000
         if self.requests.waiting:
             seconds = REQUEST_PAUSE_SECONDS
         return self.inbox.next(min(max(seconds, self._publisher.busy_seconds), MAX_WAIT_SECONDS))
@@ -336,7 +364,7 @@ class Owner:
             if self._stop.is_set():
                 return
             if heard >= HEARD_FIRST:
-                due_ms = engine.next_due_ms()
+                due_ms = self._next_due_ms()
                 if due_ms is not None and due_ms <= self._clock.now_ms():
                     break
             given = self.inbox.next()
@@ -369,6 +397,9 @@ class Owner:
             return
         if self._before is not State.RUNNING:
             self._caught_up()
+        if self._prepared is not None:
+            self._fire_prepared(self._prepared)
+            return
         if self._publisher.busy_seconds > 0:
             return
         now_ms = self._clock.now_ms()
@@ -376,22 +407,37 @@ class Owner:
         batch += self.engine.take(now_ms, self._limit, oldest(now_ms, self._since_delta))
         if batch:
             self._settle(batch, now_ms)
-        else:
-            self._bodies.collect()  # what is due may want its body
+            return
+        self._bodies.collect()  # what is due may want its body
+        due_ms = self.engine.next_due_ms()
+        if due_ms is not None and now_ms < due_ms <= now_ms + self._lead_ms:
+            self._prepare(due_ms)
 
     def _settle(self, taken: list[Settlement], now_ms: int) -> None:
         started = self._clock.monotonic()
-        batch: list[Settlement] = []
+        batch = self._deliverable(taken, now_ms)
+        if batch:
+            self._publish(batch, self._deliveries.records(batch), started)
+        else:
+            self.requests.committed(batch)
+
+    def _deliverable(self, taken: list[Settlement], now_ms: int) -> list[Settlement]:
+        """What of it can be delivered now; nothing where that does not become known."""
         try:
-            batch = self._deliveries.prepare(taken, self.engine, now_ms, self._running_since_ms)
-            if not batch:
-                self.requests.committed(batch)
-                return
-            self._publisher.publish(self._deliveries.records(batch), lambda: self._deliveries.ail(batch))
+            return self._deliveries.prepare(taken, self.engine, now_ms, self._running_since_ms)
         except KafkaException as error:
             self._failed(taken, PublishError(Kind.RETRIABLE, error.args[0].str()))
         except PublishError as error:
-            self._failed(batch or taken, error)
+            self._failed(taken, error)
+        return []
+
+    def _publish(self, batch: list[Settlement], outs: Iterable[Out], started: float) -> None:
+        try:
+            self._publisher.publish(outs, lambda: self._deliveries.ail(batch))
+        except KafkaException as error:
+            self._failed(batch, PublishError(Kind.RETRIABLE, error.args[0].str()))
+        except PublishError as error:
+            self._failed(batch, error)
         else:
             self._on_commit()
             self.engine.committed(batch)
@@ -401,6 +447,70 @@ class Owner:
             self._limit = min(MAX_BATCH, self._limit * 2)
             seconds = self._clock.monotonic() - started
             self._observer.settled(self.place, batch, seconds, running_since_ms=self._running_since_ms)
+            if self._publisher.worn:
+                self._renew()
+
+    # what is prepared: decided as if it were due, and as it is then if nothing that is read meanwhile changes it
+
+    @property
+    def _lead_ms(self) -> int:
+        """How long before it is due something is prepared; 0 is not."""
+        may = self._stay is None and self._deliveries.fenced_with_us and self._clock.monotonic() >= self._prepares_from
+        return self._publisher.ahead_ms if may else 0
+
+    def _prepare(self, due_ms: int) -> None:
+        """Have the next transaction hold what is due in a moment; nothing of it is in the log before."""
+        limit = min(self._limit, MOST_PREPARED)
+        batch = self.engine.take(due_ms, limit, oldest(due_ms, self._since_delta))
+        if sum(map(weight, batch)) > MOST_PREPARED_BYTES:
+            self.engine.returned(batch)
+            self._prepares_from = self._clock.monotonic() + REST_SECONDS
+            return
+        batch = self._deliverable(batch, due_ms)
+        if not batch:
+            return
+        try:
+            self._publisher.prepare(self._deliveries.records(batch), due_ms)
+        except PublishError as error:
+            self._failed(batch, error)
+        else:
+            self._prepared = Prepared(due_ms, batch, self.read_to)
+
+    def _fire_prepared(self, prepared: Prepared) -> None:
+        late_ms = self._clock.now_ms() - prepared.due_ms
+        if late_ms < 0:
+            return
+        self._prepared = None
+        for settlement in prepared.batch:
+            settlement.lateness_ms += late_ms
+        self._publish(prepared.batch, (), self._clock.monotonic())
+
+    def _reconsider(self) -> None:
+        """Give up what is prepared where something comes first, or it is not to fire as it was prepared."""
+        prepared = self._prepared
+        if prepared is None:
+            return
+        left_ms = prepared.due_ms - self._clock.now_ms()
+        due_ms = self.engine.next_due_ms()
+        sooner = due_ms is not None and left_ms > SOONER_MS and due_ms < prepared.due_ms - SOONER_MS
+        in_time = -LATE_MS <= left_ms <= self._publisher.ahead_ms  # the clock may jump
+        if sooner or not in_time or self._stop.is_set() or self._stay is not None or self.requests.any:
+            self._discard(prepared)
+        elif self.read_to != prepared.read_to:
+            if self.engine.stand(prepared.batch):
+                self._prepared = prepared._replace(read_to=self.read_to)
+            else:
+                self._discard(prepared)
+
+    def _discard(self, prepared: Prepared) -> None:
+        self._prepared = None
+        self._prepares_from = self._clock.monotonic() + REST_SECONDS
+        try:
+            self._publisher.discard()
+        except PublishError as error:
+            self._failed(prepared.batch, error)
+        else:
+            self.engine.returned(prepared.batch)
             if self._publisher.worn:
                 self._renew()
 

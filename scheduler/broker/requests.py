@@ -137,6 +137,11 @@ class Requests:
         return batch
 
     @property
+    def any(self) -> bool:
+        """Whether something is asked, or waits."""
+        return self.waiting or not (self._questions.empty() and self._changes.empty())
+
+    @property
     def waiting(self) -> bool:
         """Whether a change waits for what has yet to be read or for the clock."""
         return bool(self._open or self._unread)

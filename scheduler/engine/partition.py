@@ -566,6 +566,24 @@ class PartitionEngine:
             if key in unsaid:
                 self._unsaid.said(key, settlement.replaces, settlement.successor_due_ms)
 
+    def stand(self, batch: Iterable[Settlement]) -> bool:
+        """Whether what was read since the batch was taken leaves it as it is."""
+        offset_of = self.pending.offset_of
+        return not self.paused and all(
+            settlement.outcome is None
+            or settlement.subject.key is None
+            or offset_of(settlement.subject.key) == settlement.subject.offset
+            for settlement in batch
+        )
+
+    def returned(self, batch: Iterable[Settlement]) -> None:
+        """The batch is not written: what it is about is to be taken again."""
+        for settlement in batch:
+            if settlement.successor is not None:
+                self._read_back(settlement.successor.key)
+            if isinstance(settlement.subject, Schedule) and settlement.outcome is not None:
+                self.pending.give_back(settlement.subject)
+
     def uncertain(self, batch: Iterable[Settlement]) -> None:
         """Nobody knows whether the batch stands in the log; the log itself will tell.
 

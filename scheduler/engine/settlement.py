@@ -70,6 +70,17 @@ _ALL: Final = Told.ALL
 """To ask an enumeration takes four times as long as a name, and each firing does so several times."""
 
 
+def weight(settlement: Settlement) -> int:
+    """Bytes of the largest of its records, without what the scheduler says in it."""
+    subject = settlement.subject
+    headers = [*subject.headers, *subject.own_headers] if isinstance(subject, Schedule) else subject.headers
+    return (
+        len(subject.key or b"")
+        + len(subject.value or b"")
+        + sum(len(name) + len(said or b"") for name, said in headers)
+    )
+
+
 def records(settlement: Settlement, place: Place) -> Sequence[Out]:
     """The records of one settlement: the delivery and the bookkeeping. They belong in one transaction."""
     subject = settlement.subject
