@@ -138,7 +138,7 @@ class Owner:
         """Whether the end of the log was the last that was read."""
         self._told = self.engine.accepted
         self._limit = MAX_BATCH
-        self._prepared: Prepared | None = None
+        self.prepared: Prepared | None = None  # what the next transaction holds already; read from any thread
         self._prepares_from = 0.0
         self._failures = 0  # transactions that failed in a row for no fault of a record
         self._stop = threading.Event()
@@ -340,12 +340,12 @@ class Owner:
         return not self._stop.is_set()
 
     def _next_due_ms(self) -> int | None:
-        return self.engine.next_due_ms() if self._prepared is None else self._prepared.due_ms
+        return self.engine.next_due_ms() if self.prepared is None else self.prepared.due_ms
 
     def _next(self) -> Given:
         due_ms = self._next_due_ms()
         seconds = MAX_WAIT_SECONDS if due_ms is None else self._clock.seconds_until(due_ms)
-        if self._prepared is not None:
+        if self.prepared is not None:
             return self.inbox.next(min(seconds, MAX_WAIT_SECONDS))
         seconds -= self._lead_ms / 1000
         if self.requests.waiting:
@@ -397,8 +397,8 @@ class Owner:
             return
         if self._before is not State.RUNNING:
             self._caught_up()
-        if self._prepared is not None:
-            self._fire_prepared(self._prepared)
+        if self.prepared is not None:
+            self._fire_prepared(self.prepared)
             return
         if self._publisher.busy_seconds > 0:
             return
@@ -474,20 +474,20 @@ class Owner:
         except PublishError as error:
             self._failed(batch, error)
         else:
-            self._prepared = Prepared(due_ms, batch, self.read_to)
+            self.prepared = Prepared(due_ms, batch, self.read_to)
 
     def _fire_prepared(self, prepared: Prepared) -> None:
         late_ms = self._clock.now_ms() - prepared.due_ms
         if late_ms < 0:
             return
-        self._prepared = None
+        self.prepared = None
         for settlement in prepared.batch:
             settlement.lateness_ms += late_ms
         self._publish(prepared.batch, (), self._clock.monotonic())
 
     def _reconsider(self) -> None:
         """Give up what is prepared where something comes first, or it is not to fire as it was prepared."""
-        prepared = self._prepared
+        prepared = self.prepared
         if prepared is None:
             return
         left_ms = prepared.due_ms - self._clock.now_ms()
@@ -498,12 +498,12 @@ class Owner:
             self._discard(prepared)
         elif self.read_to != prepared.read_to:
             if self.engine.stand(prepared.batch):
-                self._prepared = prepared._replace(read_to=self.read_to)
+                self.prepared = prepared._replace(read_to=self.read_to)
             else:
                 self._discard(prepared)
 
     def _discard(self, prepared: Prepared) -> None:
-        self._prepared = None
+        self.prepared = None
         self._prepares_from = self._clock.monotonic() + REST_SECONDS
         try:
             self._publisher.discard()

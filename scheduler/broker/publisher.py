@@ -182,7 +182,7 @@ class Publisher:
         def drop(producer: Producer, deadline: Deadline) -> None:
             started = self._clock.monotonic()
             self._prepared = False
-            producer.purge()
+            # it drops what waits by itself; after a purge from outside the next records would have skipped numbers
             self._end(producer, started, lambda: producer.abort_transaction(deadline.remaining()))
 
         self._try("abort", drop)

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaException
 from prometheus_client.parser import text_string_to_metric_families
 
 from scheduler.broker.failures import Kind, PublishError
-from scheduler.broker.publisher import Publisher
+from scheduler.broker.publisher import NOW, Publisher
 from scheduler.engine.settlement import Out
 from scheduler.runtime.kafka import transactional_conf
 from scheduler.runtime.watchdog import Watchdog
@@ -146,8 +146,8 @@ def test_a_publisher_whose_client_has_lost_its_error_knows_whether_it_is_fenced(
     """Where callbacks fail beside each other, the client says no more than that a call has failed."""
 
     class Speechless(Publisher):
-        def _produce(self, producer: Producer, outs: Iterable[Out]) -> None:
-            super()._produce(producer, outs)
+        def _produce(self, producer: Producer, outs: Iterable[Out], timestamp_ms: int = NOW) -> None:
+            super()._produce(producer, outs, timestamp_ms)
             with suppress(KafkaException, SystemError):
                 producer.flush(SECONDS)
             raise SystemError

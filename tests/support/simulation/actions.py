@@ -125,11 +125,16 @@ def _replica_steps(dice: Dice, _: Taste) -> list[Step]:
         Step("apply", {"limit": dice.choice((1, 3, 1000))}, back),
         Step("collect", {"limit": dice.choice((1, 100))}, back),
         Step("begin", {"limit": dice.choice((1, 2, 100))}, back),
+        *_perhaps_think_again(dice, back),
         Step("produce", {"count": dice.choice((1, 2, 3, 100))}, back),
         _end(dice, back),
     ]
     first = dice.randrange(len(course))
     return course[first : first + dice.choice((1, 1, 2, 3, 7))]
+
+
+def _perhaps_think_again(dice: Dice, back: int) -> list[Step]:
+    return [Step("think_again", {}, back)] if dice.random() < 0.15 else []
 
 
 def _end(dice: Dice, back: int) -> Step:
@@ -163,6 +168,7 @@ def _race(dice: Dice, taste: Taste) -> list[Step]:
         Step("begin", {"limit": 100}, back),
         *([produce] if dice.random() < 0.5 else []),
         *asides,
+        *_perhaps_think_again(dice, back),
         _end(dice, back),
     )
 

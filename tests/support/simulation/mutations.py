@@ -55,6 +55,7 @@ class Mutation(Enum):
     MALFORMED_CANCELS = "a malformed update ends the version before it"
     REPLACED_IS_CANCELLED = "a version that another replaces is told to be cancelled"
     DOUBT_FORGETS = "what was in doubt is not queued again"
+    RETURNED_FORGOTTEN = "what was taken and not written is not queued again"
     POSTPONED_FORGOTTEN = "a schedule that waits for its target is not tried again"
     POSTPONED_COMES_BACK = "a postponed schedule is fired beside what is asked of it"
     NEXT_FROM_NOW = "the next occurrence counts from now"
@@ -106,6 +107,7 @@ MEDIANS = {
     Mutation.MALFORMED_CANCELS: 2,
     Mutation.REPLACED_IS_CANCELLED: 1,
     Mutation.DOUBT_FORGETS: 2,
+    Mutation.RETURNED_FORGOTTEN: 251,
     Mutation.POSTPONED_FORGOTTEN: 21,
     Mutation.POSTPONED_COMES_BACK: 60,
     Mutation.NEXT_FROM_NOW: 1,
@@ -196,6 +198,11 @@ class _ReplacedIsCancelled(PartitionEngine):
 class _DoubtForgets(PartitionEngine):
     def uncertain(self, batch: Iterable[Settlement]) -> None:  # noqa: ARG002
         super().uncertain(())
+
+
+class _ReturnedForgotten(PartitionEngine):
+    def returned(self, batch: Iterable[Settlement]) -> None:
+        pass
 
 
 class _PostponedForgotten(PartitionEngine):
@@ -299,6 +306,7 @@ ENGINES: dict[Mutation | None, type[PartitionEngine]] = {
     Mutation.MALFORMED_CANCELS: _MalformedCancels,
     Mutation.REPLACED_IS_CANCELLED: _ReplacedIsCancelled,
     Mutation.DOUBT_FORGETS: _DoubtForgets,
+    Mutation.RETURNED_FORGOTTEN: _ReturnedForgotten,
     Mutation.POSTPONED_FORGOTTEN: _PostponedForgotten,
     Mutation.POSTPONED_COMES_BACK: _PostponedComesBack,
     Mutation.NEXT_FROM_NOW: _NextFromNow,

@@ -389,6 +389,19 @@ class Replica:
             self._limit = max(1, len(self._batch) // 2)
             self._doubt()
 
+    def think_again(self) -> None:
+        """What was taken is not written, as where it was prepared and something came between.
+
+        Who has asked for a change in it waits: nothing is prepared then.
+        """
+        transaction = self._transaction
+        if transaction is None or self._begun or transaction.context.asked:
+            return
+        self._transaction = None
+        self._outs = []
+        self.engine.returned(self._batch)
+        self.world.say(f"{self.name} thinks again")
+
     def fire(self, limit: int = 5000) -> bool:
         """Take, write and commit; tell whether there was anything to do."""
         began = self.begin(limit)
