@@ -10,10 +10,11 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaError, KafkaException
 
+from scheduler.broker.ahead import Ahead
 from scheduler.broker.beginning import Beginning, StartError
 from scheduler.broker.bodies import Bodies
 from scheduler.broker.deliveries import Blame
@@ -21,13 +22,11 @@ from scheduler.broker.failures import Kind, PublishError
 from scheduler.broker.feed import feed, tell
 from scheduler.broker.fence import BACKOFF_SECONDS, Fence
 from scheduler.broker.inbox import Inbox
-from scheduler.broker.publisher import MOST_PREPARED, MOST_PREPARED_BYTES
 from scheduler.broker.requests import Requests
 from scheduler.broker.standing import Standing
 from scheduler.clock import Deadline
 from scheduler.engine.life import State
 from scheduler.engine.occurrence import oldest
-from scheduler.engine.settlement import weight
 from scheduler.runtime.exhaustion import exhausted
 from scheduler.runtime.logs import fields
 
@@ -56,12 +55,6 @@ FIRST_KEEP_SECONDS = 60.0
 """Until what is pending is kept for the first time: a replica that ends again and again is to start warm."""
 REQUEST_PAUSE_SECONDS = 0.001
 """Between two looks at a change that waits for the clock."""
-SOONER_MS = 2
-"""What is due so much sooner than what is prepared waits for that."""
-LATE_MS = 20
-"""What was prepared and is later than that is taken again: its lateness stands in its records."""
-REST_SECONDS = 1.0
-"""For which nothing is prepared after something was in vain: that costs a transaction, and may come again."""
 HEARD_FIRST = 100
 """Records that are heard though something is due: a cancellation is among the last, and these take 0.5 ms."""
 NEAR = 20_000
@@ -69,15 +62,6 @@ NEAR = 20_000
 _EOF = KafkaError._PARTITION_EOF  # noqa: SLF001 - librdkafka's public code
 
 log = logging.getLogger("scheduler.partition")
-
-
-class Prepared(NamedTuple):
-    """What the next transaction holds already."""
-
-    due_ms: int
-    batch: list[Settlement]
-    read_to: int
-    """Up to where the log was heard when it was last made sure that the batch is to fire as it is."""
 
 
 class Owner:
@@ -138,8 +122,7 @@ class Owner:
         """Whether the end of the log was the last that was read."""
         self._told = self.engine.accepted
         self._limit = MAX_BATCH
-        self.prepared: Prepared | None = None  # what the next transaction holds already; read from any thread
-        self._prepares_from = 0.0
+        self.ahead = Ahead(publisher, clock)
         self._failures = 0  # transactions that failed in a row for no fault of a record
         self._stop = threading.Event()
         self._bodies = Bodies(place, self.engine, collector, clock, self.inbox.wake, lambda: not self._stop.is_set())
@@ -248,17 +231,17 @@ class Owner:
         self.restores_behind_ms = self.engine.horizon_ms
         self._read_ahead()
         self._put_up(self._fence.put_up)
-        while True:
-            self._reconsider()
-            if self._over():
-                break
+        while not self._over():
             self._fire()
-            self.requests.answer(self.engine)
+            if self.ahead.prepared is None:  # else what is taken would be missing in the answer
+                self.requests.answer(self.engine)
             self._stand()
             self._apply(self._next())
             self._bodies.collect()
+            self._reconsider()
             if self._clock.monotonic() >= self._keep_at:
                 self._have_kept()
+        self._reconsider()  # it may have been told to stop since the last look
 
     def _over(self) -> bool:
         """Whether it is to stop; one that stays does so while something is due in time."""
@@ -268,7 +251,7 @@ class Owner:
             return False
         if self.engine.state is not State.RUNNING or self._bodies.coming:
             return self._stay.passed
-        due_ms = self.engine.next_due_ms()
+        due_ms = self._next_due_ms()
         return due_ms is None or max(0.0, self._clock.seconds_until(due_ms)) >= self._stay.remaining()
 
     def _read_ahead(self) -> None:
@@ -340,12 +323,13 @@ class Owner:
         return not self._stop.is_set()
 
     def _next_due_ms(self) -> int | None:
-        return self.engine.next_due_ms() if self.prepared is None else self.prepared.due_ms
+        prepared = self.ahead.prepared
+        return self.engine.next_due_ms() if prepared is None else prepared.due_ms
 
     def _next(self) -> Given:
         due_ms = self._next_due_ms()
         seconds = MAX_WAIT_SECONDS if due_ms is None else self._clock.seconds_until(due_ms)
-        if self.prepared is not None:
+        if self.ahead.prepared is not None:
             return self.inbox.next(min(seconds, MAX_WAIT_SECONDS))
         seconds -= self._lead_ms / 1000
         if self.requests.waiting:
@@ -397,8 +381,9 @@ class Owner:
             return
         if self._before is not State.RUNNING:
             self._caught_up()
-        if self.prepared is not None:
-            self._fire_prepared(self.prepared)
+        if self.ahead.prepared is not None:
+            if batch := self.ahead.fall_due():
+                self._publish(batch, (), self._clock.monotonic())
             return
         if self._publisher.busy_seconds > 0:
             return
@@ -450,67 +435,34 @@ class Owner:
             if self._publisher.worn:
                 self._renew()
 
-    # what is prepared: decided as if it were due, and as it is then if nothing that is read meanwhile changes it
-
     @property
     def _lead_ms(self) -> int:
-        """How long before it is due something is prepared; 0 is not."""
-        may = self._stay is None and self._deliveries.fenced_with_us and self._clock.monotonic() >= self._prepares_from
-        return self._publisher.ahead_ms if may else 0
+        """How long before it is due something may be prepared: not for who leaves, nor what cannot be taken back."""
+        return self.ahead.lead_ms if self._stay is None and self._deliveries.fenced_with_us else 0
 
     def _prepare(self, due_ms: int) -> None:
         """Have the next transaction hold what is due in a moment; nothing of it is in the log before."""
-        limit = min(self._limit, MOST_PREPARED)
-        batch = self.engine.take(due_ms, limit, oldest(due_ms, self._since_delta))
-        if sum(map(weight, batch)) > MOST_PREPARED_BYTES:
-            self.engine.returned(batch)
-            self._prepares_from = self._clock.monotonic() + REST_SECONDS
-            return
-        batch = self._deliverable(batch, due_ms)
-        if not batch:
-            return
-        try:
-            self._publisher.prepare(self._deliveries.records(batch), due_ms)
-        except PublishError as error:
-            self._failed(batch, error)
-        else:
-            self.prepared = Prepared(due_ms, batch, self.read_to)
-
-    def _fire_prepared(self, prepared: Prepared) -> None:
-        late_ms = self._clock.now_ms() - prepared.due_ms
-        if late_ms < 0:
-            return
-        self.prepared = None
-        for settlement in prepared.batch:
-            settlement.lateness_ms += late_ms
-        self._publish(prepared.batch, (), self._clock.monotonic())
+        taken = self.ahead.take(self.engine, due_ms, self._limit, oldest(due_ms, self._since_delta))
+        batch = self._deliverable(taken, due_ms)
+        if batch:
+            try:
+                self.ahead.prepare(batch, self._deliveries.records(batch), due_ms, self.read_to)
+            except PublishError as error:
+                self._failed(batch, error)
 
     def _reconsider(self) -> None:
-        """Give up what is prepared where something comes first, or it is not to fire as it was prepared."""
-        prepared = self.prepared
+        """Give up what is prepared where it is not to fire so, or somebody waits."""
+        prepared = self.ahead.prepared
         if prepared is None:
             return
-        left_ms = prepared.due_ms - self._clock.now_ms()
-        due_ms = self.engine.next_due_ms()
-        sooner = due_ms is not None and left_ms > SOONER_MS and due_ms < prepared.due_ms - SOONER_MS
-        in_time = -LATE_MS <= left_ms <= self._publisher.ahead_ms  # the clock may jump
-        if sooner or not in_time or self._stop.is_set() or self._stay is not None or self.requests.any:
-            self._discard(prepared)
-        elif self.read_to != prepared.read_to:
-            if self.engine.stand(prepared.batch):
-                self.prepared = prepared._replace(read_to=self.read_to)
-            else:
-                self._discard(prepared)
-
-    def _discard(self, prepared: Prepared) -> None:
-        self.prepared = None
-        self._prepares_from = self._clock.monotonic() + REST_SECONDS
+        wanted = self._stop.is_set() or self._stay is not None or self.requests.any
+        if not wanted and self.ahead.stands(self.engine, self.read_to):
+            return
         try:
-            self._publisher.discard()
+            self.engine.returned(self.ahead.give_up())
         except PublishError as error:
             self._failed(prepared.batch, error)
         else:
-            self.engine.returned(prepared.batch)
             if self._publisher.worn:
                 self._renew()
 

@@ -56,9 +56,6 @@ AHEAD_MS = 15
 """So long before it is due a transaction may be prepared. At 1,000/s the bare client is 1.6 ms late with it and 2.8
 without at the median; with 1,000 due at one instant 26 and 34 at the worst: what the coordinator and the client have
 to do for each record is done by then."""
-MOST_PREPARED = 1_000
-MOST_PREPARED_BYTES = 256 * 1024
-"""Of payloads and headers. A topic's records leave without being asked for once there are 10,000, or a megabyte."""
 _LEAVES_SOONER = {"queue.buffering.max.ms", "batch.size", "batch.num.messages"}
 """Where the client's own settings say one of these, nothing is prepared; see `ahead_ms`."""
 
@@ -132,7 +129,7 @@ class Publisher:
         Meanwhile the coordinator is told of their partitions. Then `publish` or `discard` it.
 
         Args:
-            outs: the records, at most `MOST_PREPARED` of each topic and `MOST_PREPARED_BYTES` in all.
+            outs: the records; of each topic fewer, and less, than what leaves the client by itself.
             timestamp_ms: that they bear; they would bear an earlier one than what they tell of is due.
 
         Raises:
@@ -171,6 +168,7 @@ class Publisher:
             return None
 
         self._try("transaction", write)
+        self._seconds = COMMIT_SECONDS
 
     def discard(self) -> None:
         """Give up what was prepared: none of it has left.
@@ -200,9 +198,8 @@ class Publisher:
             failure = self._failure(producer, fault_of(error))
         if failure is None and deadline.passed:
             failure = PublishError(Kind.ABORTABLE, f"the {step} took longer than {self._seconds:g} s")
-        slow = deadline.passed
-        if slow or failure is None:
-            self._seconds = min(self._longest, 2 * self._seconds) if slow else COMMIT_SECONDS
+        if deadline.passed:
+            self._seconds = min(self._longest, 2 * self._seconds)
         if failure is not None:
             # raised out here, where no traceback holds the producer: its end must not wait for one
             del producer

@@ -52,7 +52,7 @@ def without_doubt(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 def prepared(replica: Scheduler) -> Owner:
     """The owner of the only partition, once it has prepared something."""
     (owner,) = replica.owners().values()
-    wait_until(lambda: owner.prepared is not None, "something is prepared")
+    wait_until(lambda: owner.ahead.prepared is not None, "something is prepared")
     return owner
 
 
