@@ -18,6 +18,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from scheduler import service
+from scheduler.broker.publisher import NOW
 from scheduler.cli import main
 from tests.support.mutants import Mutation, install
 
@@ -34,6 +35,7 @@ FLUSH_SECONDS = 10
 class Point(StrEnum):
     """Where in a transaction."""
 
+    PREPARED = "prepared"  # it is not due yet; all of it is in the client, nothing is written
     BEGUN = "begun"  # nothing of it is written
     HALFWAY = "halfway"  # the first half of its records is acknowledged
     WRITTEN = "written"  # all records are acknowledged, nothing is decided
@@ -45,7 +47,7 @@ class Failure:
 
     def __init__(self, text: str) -> None:
         point, action, number = text.split(":")
-        self._point = Point(point)
+        self.point = Point(point)
         self._signal = {"kill": signal.SIGKILL, "freeze": signal.SIGSTOP}[action]
         self._number = int(number)
         self._lock = threading.Lock()
@@ -58,10 +60,15 @@ class Failure:
             self._begun += 1
             return self._begun >= self._number
 
+    @property
+    def lets_prepare(self) -> bool:
+        """Whether anything may be prepared: the other points are passed where records are written when they are due."""
+        return self.point is Point.PREPARED
+
     def at(self, point: Point) -> None:
         """Such a transaction has come to a point."""
         with self._lock:
-            stops = point is self._point and not self._over
+            stops = point is self.point and not self._over
             self._over |= stops
         if stops:
             os.kill(os.getpid(), self._signal)
@@ -74,15 +81,24 @@ def fail(failure: Failure) -> None:
     class Failing(sound):  # type: ignore[misc,valid-type]
         chosen = False
 
+        @property
+        def ahead_ms(self) -> int:
+            return super().ahead_ms if failure.lets_prepare else 0
+
+        def prepare(self, outs: Iterable[Out], timestamp_ms: int) -> None:
+            super().prepare(outs, timestamp_ms)
+            if failure.begins():
+                failure.at(Point.PREPARED)
+
         def publish(self, outs: Iterable[Out], ailing: Callable[[], bool] = lambda: False) -> None:
             self.chosen = failure.begins()
             super().publish(outs, ailing)
             if self.chosen:
                 failure.at(Point.COMMITTED)
 
-        def _produce(self, producer: Producer, outs: Iterable[Out]) -> None:
+        def _produce(self, producer: Producer, outs: Iterable[Out], timestamp_ms: int = NOW) -> None:
             if not self.chosen:
-                super()._produce(producer, outs)
+                super()._produce(producer, outs, timestamp_ms)
                 return
             failure.at(Point.BEGUN)
             records = list(outs)

@@ -15,7 +15,7 @@ from dev.proxy import Api
 from scheduler.broker.cluster import Cluster
 from tests.support.failing_replica import Point
 from tests.support.scene import SETTLE_SECONDS
-from tests.support.schedules import SECONDS, wait_until
+from tests.support.schedules import SECONDS, clock, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,6 +27,8 @@ ASKED = "asked"
 """The end of the transaction is asked for, and the answer is not there yet: a point that the network makes."""
 EACH = 20
 """Schedules of a partition that fall due together."""
+SOON_MS = 500
+"""Until then: enough for all of them to be read before, and what is due in a moment is prepared."""
 
 
 class Cast:
@@ -47,9 +49,10 @@ class Cast:
         )
 
     def fire(self, name: str) -> list[bytes]:
-        """Let schedules fall due in every partition, now; their keys."""
+        """Let schedules fall due in every partition, in a moment; their keys."""
         keys = [b"%s-%d-%d" % (name.encode(), at, number) for at in range(self.count) for number in range(EACH)]
-        self.scene.write(*(self.scene.put(key, partition=number // EACH) for number, key in enumerate(keys)))
+        due_ms = clock.now_ms() + SOON_MS
+        self.scene.write(*(self.scene.put(key, due_ms, partition=number // EACH) for number, key in enumerate(keys)))
         return keys
 
     def stop_in_the_middle(self, stop: Callable[[Replica], None], stopped: Callable[[Replica], bool]) -> list[bytes]:

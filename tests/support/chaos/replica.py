@@ -39,7 +39,12 @@ class Armed(Failure):
     def arm(self, point: Point, action: str) -> None:
         """From the next transaction on, until one has come there."""
         with self._lock:
-            self._point, self._signal, self._over, self._armed = point, SIGNALS[action], False, True
+            self.point, self._signal, self._over, self._armed = point, SIGNALS[action], False, True
+
+    @property
+    def lets_prepare(self) -> bool:
+        """Until it is armed, and where it is to stop then."""
+        return not self._armed or super().lets_prepare
 
     def begins(self) -> bool:
         """A transaction begins; tell whether it may be the one."""
