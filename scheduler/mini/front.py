@@ -27,6 +27,10 @@ LARGEST_FRAME = 200_000_000
 
 T = TypeVar("T")
 
+TURNS = 5
+"""Of the loop, after which nothing is left: a connection that was accepted a moment ago is known three turns later, and
+a socket is closed one turn after it was told to."""
+
 log = logging.getLogger("scheduler.mini")
 
 
@@ -94,13 +98,20 @@ class Front:
 
     async def _close(self) -> None:
         for server in self._servers:
+            for listener in server.sockets:
+                # first it takes no more: what a closed server had accepted in this turn of the loop it would not close
+                self._loop.remove_reader(listener)
+        turns = 0
+        while turns < TURNS:
+            turns += 1
+            if connections := list(self._connections):
+                turns = 0
+                for connection in connections:
+                    connection.cancel()
+                await asyncio.gather(*connections, return_exceptions=True)
+            await asyncio.sleep(0)
+        for server in self._servers:
             server.close()
-        connections = list(self._connections)
-        for connection in connections:
-            connection.cancel()
-        await asyncio.gather(*connections, return_exceptions=True)
-        for _ in range(3):
-            await asyncio.sleep(0)  # a socket is closed a turn of the loop after it was told to
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, shown: Address) -> None:
         """One connection of a client, and its twin to the broker; the end of one ends the other."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import struct
+import threading
+import warnings
+from contextlib import suppress
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -134,3 +138,31 @@ def test_it_does_not_say_that_it_knows_what_makes_it_hang_up(front):
     assert known[JOIN_GROUP] == (0, 5)
     assert known[SYNC_GROUP] == (0, 3)
     assert known[PRODUCE][1] >= 10, "and nothing else is kept from anybody"
+
+
+def test_nothing_is_left_of_clients_that_come_while_it_closes():
+    arrived = threading.Event()
+    clients: list[socket.socket] = []
+
+    def come(address: Address) -> None:
+        with suppress(OSError):
+            for _ in range(20):
+                clients.append(socket.create_connection(address))
+                arrived.set()
+
+    with warnings.catch_warnings(record=True) as left, socket.create_server(HERE) as broker:
+        warnings.simplefilter("always")
+        for _ in range(20):
+            arrived.clear()
+            front = Front(Address(*broker.getsockname()), lambda: NEW_YEAR)
+            coming = threading.Thread(target=come, args=[front.listen(HERE)])
+            coming.start()
+            arrived.wait()
+            front.close()
+            coming.join()
+        del front
+        gc.collect()
+        for client in clients:
+            client.close()
+
+    assert [str(warning.message) for warning in left] == []
