@@ -167,7 +167,8 @@ def _broker(kind: str, console: Console) -> Iterator[dict[str, str]]:
             console.print(f"broker     embedded in this process, at {embedded.bootstrap_servers}", highlight=False)
             console.print(NOT_PROMISED, style="dim")
             embedded.create([spec.name for spec in TOPICS])
-            yield {"BOOTSTRAP_SERVERS": embedded.bootstrap_servers}
+            # it shows what was aborted: a prepared firing that is given up would be seen twice
+            yield {"BOOTSTRAP_SERVERS": embedded.bootstrap_servers, "PREPARE_AHEAD": "false"}
 
 
 @click.command()

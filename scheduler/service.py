@@ -359,4 +359,5 @@ class Scheduler:
             keep=None if snapshots is None else partial(snapshots.keep, topic, partition),
             keep_seconds=settings.snapshot_interval / 1000,
             leaves=self._standby is not None,
+            prepares=settings.prepare_ahead,
         )

@@ -85,6 +85,7 @@ class Owner:
         keep: Callable[[Kept], None] | None = None,
         keep_seconds: float = math.inf,
         leaves: bool = False,
+        prepares: bool = True,
     ) -> None:
         self.place = place
         self.engine = beginning.engine
@@ -123,6 +124,7 @@ class Owner:
         self._told = self.engine.accepted
         self._limit = MAX_BATCH
         self.ahead = Ahead(publisher, clock)
+        self._prepares = prepares and deliveries.fenced_with_us
         self._failures = 0  # transactions that failed in a row for no fault of a record
         self._stop = threading.Event()
         self._bodies = Bodies(place, self.engine, collector, clock, self.inbox.wake, lambda: not self._stop.is_set())
@@ -438,7 +440,7 @@ class Owner:
     @property
     def _lead_ms(self) -> int:
         """How long before it is due something may be prepared: not for who leaves, nor what cannot be taken back."""
-        return self.ahead.lead_ms if self._stay is None and self._deliveries.fenced_with_us else 0
+        return self.ahead.lead_ms if self._stay is None and self._prepares else 0
 
     def _prepare(self, due_ms: int) -> None:
         """Have the next transaction hold what is due in a moment; nothing of it is in the log before."""

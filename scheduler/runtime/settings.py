@@ -77,6 +77,10 @@ class Settings(BaseSettings):
     transaction_timeout: Annotated[int, Field(ge=1000, le=900_000)] = Field(
         15_000, description="ms after which Kafka aborts the transaction of a dead replica"
     )
+    prepare_ahead: bool = Field(
+        default=True,
+        description="prepare a transaction up to 15 ms before it is due; false where aborted records are seen",
+    )
     target_grace: Annotated[int, Field(ge=0, le=3_600_000)] = Field(
         30_000, description="ms to wait for a target topic that does not exist yet"
     )

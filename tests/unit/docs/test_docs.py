@@ -23,6 +23,8 @@ def read(name: str) -> str:
 def _shown(default: object) -> str:
     if isinstance(default, SecretStr):
         return default.get_secret_value()
+    if default is True:
+        return "true"
     return ",".join(default) if isinstance(default, list) else str(default or "")
 
 

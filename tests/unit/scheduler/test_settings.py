@@ -77,6 +77,7 @@ def test_every_variable_is_read(environment, tmp_path):
         ADVERTISED_ADDR="scheduler-1:8000",
         API_TOKEN=SECRET,
         TARGET_GRACE="5000",
+        PREPARE_AHEAD="false",
         OTEL_TRACES_EXPORTER="OTLP",
         SCHEDULES_TOPICS="one",
         HISTORY_TOPIC="past",
@@ -106,6 +107,7 @@ def test_every_variable_is_read(environment, tmp_path):
 
     assert Settings.load().model_dump() == {
         "bootstrap_servers": "a:9092,b:9092",
+        "prepare_ahead": False,
         "target_bootstrap_servers": "c:9092",
         "advertised_addr": "scheduler-1:8000",
         "api_token": SecretStr(SECRET),
