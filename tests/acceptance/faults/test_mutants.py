@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 LATER_MS = 3_600_000
 IMPATIENT_SECONDS = 1.5
 """For a commit, in place of the product's 5: less waiting for the same doubt."""
-MORE_THAN_ONE_BATCH = 11_000
-"""Records that a reader gets in two pieces at least."""
+MORE_THAN_ONE_BATCH = 25_000
+"""Records that an owner does not get in one piece, and of which it leaves the last 20,000 for after the fence."""
 
 
 def variables(mutation: Mutation | None) -> dict[str, str]:
