@@ -132,7 +132,8 @@ def _lateness(panel: Any, runs: Mapping[str, Measured]) -> None:
         panel.annotate(f"{low:.1f}", (low, place), (0, 6), textcoords="offset points", ha="center", color=BLUE)
         panel.annotate(f"{high:.1f}", (high, place), (-4, 6), textcoords="offset points", color=ORANGE)
     panel.set_yticks(range(len(known)), [label for label, _, _ in reversed(known)])
-    panel.set_xlim(0, 1.15 * panel.get_xlim()[1])
+    longest = 1.15 * panel.get_xlim()[1]
+    panel.set_xlim(-0.06 * longest, longest)  # room for the figure of a point near 0
     panel.set_ylim(-0.9, len(known) - 0.3)
     panel.grid(axis="x")
     handles, labels = panel.get_legend_handles_labels()
@@ -166,7 +167,7 @@ def scaling(
         left.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         left.set_title("one replica and its broker on two cores\n(dotted: brokers apart)", loc="left")
         left.grid()
-        left.legend()
+        left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, columnspacing=1)
         rows = [f"{_short(one.pending)}, {_short(one.rate)}/s, {one.replicas}" for one in needs]
         places = range(len(needs))
         right.barh([place + 0.27 for place in places], [one.cold for one in needs], 0.25, color=ORANGE)

@@ -2,7 +2,8 @@
 
 Schedules fall due at random. A partition that is idle takes what is due, up to `MAX_BATCH`; it computes while no
 other partition does (one interpreter), then the brokers do, then it waits until readers see the transaction, and looks
-again. So batches grow with the load, and the cost of a transaction is shared by more.
+again. So batches grow with the load, and the cost of a transaction is shared by more. Where nothing is due yet it
+prepares the next one, shortly before that is: a part of the computing is done by then.
 """
 
 from __future__ import annotations
@@ -44,6 +45,11 @@ class Replica:
     broker_firing_seconds: float = 0.0
     broker_transaction_seconds: float = 0.0
     """CPU of the brokers."""
+    prepared_share: float = 0.0
+    """Of the CPU for a transaction, here and at the brokers: what is done before the schedule is due, where one
+    prepares. That for the schedule itself is, here; the brokers get its records when it is due."""
+    ahead_seconds: float = 0.0
+    """How long before it is due one may prepare."""
     broker_cores: int | None = None
     """That they have for this replica; None are enough, so that no transaction waits for one."""
 
@@ -74,14 +80,18 @@ class Course:
 
 
 class _Partition:
-    """What is due in it, and in what it is."""
+    """What is due in it before long, and in what it is."""
 
-    __slots__ = ("batch", "due", "free")
+    __slots__ = ("batch", "due", "free", "prepares", "was_prepared")
 
     def __init__(self) -> None:
         self.due: deque[float] = deque()
         self.batch: list[float] = []
         self.free = True
+        self.prepares = False
+        """Whether its batch is not due yet."""
+        self.was_prepared = False
+        """Whether its transaction was, when it was begun."""
 
 
 class _Cores:
@@ -100,54 +110,115 @@ class _Cores:
         return self.waiting.popleft()
 
 
+class _Simulation:
+    """What happens, in order of time."""
+
+    def __init__(self, replica: Replica, random: Random, counted_from: float) -> None:
+        self._replica = replica
+        self._random = random
+        self._counted_from = counted_from
+        self._events: list[tuple[float, int, Callable[[_Partition], None], _Partition]] = []
+        self._serial = 0
+        self._brokers = _Cores(replica.broker_cores)
+        self.core = _Cores(1)
+        self.now = -replica.ahead_seconds
+        self.transactions = 0
+        self.lateness: list[float] = []
+
+    @property
+    def next_at(self) -> float:
+        """When something happens; infinity is never."""
+        return self._events[0][0] if self._events else math.inf
+
+    def go_on(self) -> None:
+        """Let that happen."""
+        self.now, _, what, partition = heapq.heappop(self._events)
+        what(partition)
+
+    def schedule(self, now: float, due: float, partition: _Partition) -> None:
+        """It is due before long, or at once."""
+        self.now = now
+        partition.due.append(due)
+        if partition.free:
+            self._looks(partition)
+
+    def work(self) -> None:
+        """Give whoever waits for a core that is free his turn."""
+        replica = self._replica
+        if (given := self.core.next()) is not None:
+            work = 0.0 if given.batch else self._begin(given)
+            work += self._share(given) * replica.transaction_seconds
+            self.core.busy += work
+            self._happens(self.now + work, self._computed, given)
+        if (given := self._brokers.next()) is not None:
+            work = self._share(given) * replica.broker_transaction_seconds
+            if not given.prepares:
+                work += len(given.batch) * replica.broker_firing_seconds
+            self._happens(self.now + work, self._written, given)
+
+    def _begin(self, partition: _Partition) -> float:
+        """With all that is due, or the first that will be; what its schedules cost."""
+        due = partition.due
+        partition.prepares = partition.was_prepared = due[0] > self.now
+        partition.batch = [due.popleft()]
+        while due and due[0] <= self.now and len(partition.batch) < MAX_BATCH:
+            partition.batch.append(due.popleft())
+        self.transactions += 1
+        return len(partition.batch) * self._replica.firing_seconds
+
+    def _share(self, partition: _Partition) -> float:
+        """Of the CPU for its transaction, what is to be done now."""
+        if partition.prepares:
+            return self._replica.prepared_share
+        return 1 - self._replica.prepared_share if partition.was_prepared else 1.0
+
+    def _happens(self, at: float, what: Callable[[_Partition], None], partition: _Partition) -> None:
+        self._serial += 1
+        heapq.heappush(self._events, (at, self._serial, what, partition))
+
+    def _looks(self, partition: _Partition) -> None:
+        partition.free = not partition.due
+        if partition.due:
+            self.core.waiting.append(partition)
+
+    def _computed(self, partition: _Partition) -> None:
+        self.core.free += 1
+        self._brokers.waiting.append(partition)
+
+    def _written(self, partition: _Partition) -> None:
+        self._brokers.free += 1
+        if partition.prepares:
+            self._happens(max(self.now, partition.batch[0]), self._falls_due, partition)
+        else:
+            unseen = self._replica.latency_seconds * math.exp(self._replica.tail * self._random.gauss(0, 1))
+            self._happens(self.now + unseen, self._seen, partition)
+
+    def _falls_due(self, partition: _Partition) -> None:
+        partition.prepares = False
+        self.core.waiting.append(partition)
+
+    def _seen(self, partition: _Partition) -> None:
+        self.lateness.extend(self.now - due for due in partition.batch if due > self._counted_from)
+        partition.batch = []
+        self._looks(partition)
+
+
 def simulate(replica: Replica, rate: float, seconds: float, random: Random) -> Course:
     """So many schedules a second for so long, at random instants in partitions at random."""
     partitions = [_Partition() for _ in range(replica.partitions)]
-    core, brokers = _Cores(1), _Cores(replica.broker_cores)
-    events: list[tuple[float, int, _Cores | None, _Partition]] = []
-    lateness: list[float] = []
-    transactions, serial, now, counted_from = 0, 0, 0.0, seconds * WARM_SHARE
-    arrival = random.expovariate(rate)
-
-    def happens(after: float, where: _Cores | None, partition: _Partition) -> None:
-        nonlocal serial
-        serial += 1
-        heapq.heappush(events, (now + after, serial, where, partition))
-
-    while arrival < math.inf or events:
-        if events and events[0][0] <= arrival:
-            now, _, done, partition = heapq.heappop(events)
-            if done is core:
-                core.free += 1
-                brokers.waiting.append(partition)
-            elif done is brokers:
-                brokers.free += 1
-                happens(replica.latency_seconds * math.exp(replica.tail * random.gauss(0, 1)), None, partition)
-            else:  # readers see it
-                lateness += (now - due for due in partition.batch if due > counted_from)
-                partition.free = not partition.due
-                if partition.due:
-                    core.waiting.append(partition)
+    simulation = _Simulation(replica, random, seconds * WARM_SHARE)
+    due = random.expovariate(rate)
+    while (next_at := simulation.next_at) < math.inf or due < math.inf:
+        if next_at <= due - replica.ahead_seconds:
+            simulation.go_on()
         else:
-            now = arrival
-            partition = partitions[int(random.random() * replica.partitions)]
-            partition.due.append(now)
-            if partition.free:
-                partition.free = False
-                core.waiting.append(partition)
-            arrival = now + random.expovariate(rate)
-            if arrival >= seconds:
-                arrival = math.inf
-        if (given := core.next()) is not None:
-            given.batch = [given.due.popleft() for _ in range(min(MAX_BATCH, len(given.due)))]
-            work = replica.transaction_seconds + len(given.batch) * replica.firing_seconds
-            core.busy += work
-            transactions += 1
-            happens(work, core, given)
-        if (given := brokers.next()) is not None:
-            work = replica.broker_transaction_seconds + len(given.batch) * replica.broker_firing_seconds
-            happens(work, brokers, given)
-    return Course(sorted(lateness), transactions / seconds, core.busy / max(seconds, now))
+            simulation.schedule(due - replica.ahead_seconds, due, partitions[int(random.random() * replica.partitions)])
+            due += random.expovariate(rate)
+            if due >= seconds:
+                due = math.inf
+        simulation.work()
+    busy = simulation.core.busy / max(seconds, simulation.now)
+    return Course(sorted(simulation.lateness), simulation.transactions / seconds, busy)
 
 
 def calibrated(replica: Replica, rate: float, p50: float, p99: float, seconds: float = 10.0) -> Replica:

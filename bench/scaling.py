@@ -43,6 +43,11 @@ def inputs(costs: Costs, queue: Replica, assumed: Assumed) -> str:
             ("CPU of the broker for a firing", f"{number(costs.broker_firing_us)} µs", "measured: burst"),
             ("and for a transaction", f"{number(costs.broker_transaction_us)} µs", "measured: spread"),
             (
+                "of both for a transaction, where one prepares, before it is due",
+                f"{queue.prepared_share:.0%}, at most {queue.ahead_seconds * 1000:g} ms before",
+                "assumed",
+            ),
+            (
                 "a transaction until a reader sees it, without the replica's CPU",
                 f"{number(queue.latency_seconds * 1000)} ms, tail {number(queue.tail)}",
                 "fitted to the lateness measured at 1,000/s",

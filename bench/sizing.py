@@ -13,6 +13,7 @@ from bench.scenarios import Sizes
 from scheduler import wire
 from scheduler.broker.bodies import AHEAD_MS, LOOK_SECONDS
 from scheduler.broker.collector import JUMP
+from scheduler.broker.publisher import AHEAD_MS as PREPARED_AHEAD_MS
 from scheduler.schedule import Outcome, Schedule
 from scheduler.topics import HOUR_MS, history_topic, schedules_topic
 
@@ -33,6 +34,8 @@ SIMULATED = 30_000
 """Schedules in a simulation: 240 of those that count are later than the p99."""
 TURNS = 300
 """Transactions of each partition, one after the other, that a simulation lasts at least."""
+PREPARED_SHARE = 0.5
+"""Of what a transaction costs, before it is due: its partitions are made known. It was not measured by itself."""
 SESSION_SECONDS = 6.0
 JOIN_SECONDS = 1.5
 """Until the group has settled and the fences are up."""
@@ -78,6 +81,8 @@ class Costs:
             0.0,
             broker_firing_seconds=self.broker_firing_us / 1e6,
             broker_transaction_seconds=self.broker_transaction_us / 1e6,
+            prepared_share=PREPARED_SHARE,
+            ahead_seconds=PREPARED_AHEAD_MS / 1000,
             broker_cores=1,
         )
         return calibrated(queue, 1_000, self.p50_ms / 1000, self.p99_ms / 1000)

@@ -80,6 +80,16 @@ def test_brokers_that_are_busy_make_batches_larger_and_later():
     assert replace(busy, broker_firing_seconds=20e-6).capacity < 50_000 < busy.capacity
 
 
+def test_what_is_prepared_before_it_is_due_is_not_waited_for():
+    preparing = replace(REPLICA, prepared_share=0.75, ahead_seconds=0.015)
+    alone, crowd = (course(preparing, rate, count=count) for rate, count in ((1, 500), (50_000, 50_000)))
+
+    own = 0.25 * REPLICA.transaction_seconds + REPLICA.latency_seconds
+    assert alone.percentile(0.5) == pytest.approx(own)
+    assert alone.busy == pytest.approx(course(REPLICA, 1, count=500).busy, rel=0.02)
+    assert crowd.percentile(0.5) == pytest.approx(course(REPLICA, 50_000, count=50_000).percentile(0.5), rel=0.1)
+
+
 def test_the_same_seed_is_the_same_course():
     assert course(REPLICA, 3_000) == course(REPLICA, 3_000)
     assert course(REPLICA, 3_000) != course(REPLICA, 3_000, seed=2)
