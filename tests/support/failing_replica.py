@@ -97,7 +97,7 @@ def fail(failure: Failure) -> None:
                 failure.at(Point.COMMITTED)
 
         def _produce(self, producer: Producer, outs: Iterable[Out], timestamp_ms: int = NOW) -> None:
-            if not self.chosen:
+            if not self.chosen or timestamp_ms != NOW:  # what is prepared is not to be written yet
                 super()._produce(producer, outs, timestamp_ms)
                 return
             failure.at(Point.BEGUN)
